@@ -1,0 +1,4 @@
+//! A directory as a participant.
+/// placeholder
+#[derive(Debug)]
+pub struct Directory;

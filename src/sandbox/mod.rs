@@ -1,0 +1,301 @@
+//! Participants of a plan: the private views over real things.
+//!
+//! A [`Resource`] says what real thing is meant and opens it; the [`Sandbox`] it opens takes part in
+//! the commit protocol. A participant knows neither locks nor the journal nor plans: what it must
+//! remember travels back as an opaque, serialisable [`Redo`], which the plan journals and recovery
+//! hands in again.
+//!
+//! # The contract, in numbered sentences
+//! 1. Until [`Sandbox::apply`], nothing real changes: `open`, `diff`, `seal` and `prepare` write
+//!    only inside the [`Place`] and the participant's own staging.
+//! 2. [`Sandbox::seal`] copies what the plan produced out of the plan's reach; what is written into
+//!    the view afterwards cannot be committed by that seal.
+//! 3. [`Sandbox::prepare`] runs under the resource locks. It compares every touched pre-image with
+//!    reality and, if all agree, has everything that apply needs durable on disk when it returns
+//!    [`Vote::Ready`].
+//! 4. `apply` and `take_back` are idempotent, need only the `Redo`, and may be called by another
+//!    process that reopened the sandbox from its [`Sandbox::record`].
+//! 5. `apply` never destroys a byte that it did not write: it keeps each displaced original until
+//!    `settle` and `discard`, and a foreign change in its way is [`Fault::Conflict`] with nothing
+//!    overwritten.
+//! 6. `take_back` restores exactly what `apply` displaced; a foreign change made after our apply is
+//!    kept and reported as [`Fault::Hazard`].
+//! 7. `discard` removes everything the sandbox owns, is idempotent, and is the only method that
+//!    removes the plan's work. Dropping a sandbox removes nothing.
+//! 8. Long steps call [`Work::step`] and stop at once, cleanly, when it returns an error. `apply`
+//!    and `take_back` are never interrupted.
+
+use crate::error::{Conflict, Fault, ParticipantError};
+use crate::id::{ResourceKey, ResourceName};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+mod change;
+pub mod directory;
+pub mod value;
+
+pub use change::{Action, Change, Changes};
+pub use directory::Directory;
+pub use value::Value;
+
+/// The outcome of a participant's step.
+pub type Outcome<T> = Result<T, ParticipantError>;
+
+/// A real thing that a plan wants to change, as the caller describes it.
+pub trait Resource: fmt::Debug + Send + Sync {
+    /// The kind, for example `dir`: also the default name and the word in receipts.
+    fn kind(&self) -> &'static str;
+
+    /// The name the caller gave it inside the plan, if any.
+    fn name(&self) -> Option<&ResourceName>;
+
+    /// Finds the canonical identity of the real thing, and the identities of the things that
+    /// enclose it (for a directory: all its ancestors).
+    ///
+    /// # Errors
+    /// [`Fault::Refused`] if there is no such thing or it cannot be a resource. Writes nothing.
+    fn identify(&self) -> Outcome<Identity>;
+
+    /// Makes the private view inside `place`.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`]; whatever was made until then is removed again by
+    /// [`Resource::clean`].
+    fn open(&self, place: &Place, work: &Work<'_>) -> Outcome<Box<dyn Sandbox>>;
+
+    /// Removes what an `open` that failed or died left in `place`. Idempotent.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`] if something could not be removed.
+    fn clean(&self, place: &Place) -> Outcome<()>;
+}
+
+/// Makes sandboxes of one kind again from their records, in any process.
+pub trait Kind: fmt::Debug + Send + Sync {
+    /// The kind, as in [`Resource::kind`].
+    fn name(&self) -> &'static str;
+
+    /// Opens the sandbox that wrote `record` in `place`.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`] if it is gone, [`Fault::Elsewhere`] if it lives in another process,
+    /// [`Fault::Corrupt`] if the record is not one of ours.
+    fn reopen(&self, record: &str, place: &Place) -> Outcome<Box<dyn Sandbox>>;
+}
+
+/// Who a real thing is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The thing itself.
+    pub key: ResourceKey,
+    /// The things of the same kind that enclose it, nearest first.
+    pub enclosing: Vec<ResourceKey>,
+}
+
+/// Where a sandbox may keep its own files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// A directory of mode 0700 that belongs to this sandbox alone. It exists.
+    pub dir: PathBuf,
+    /// A text unique to this sandbox in all stores of the machine: lower-case letters, digits, `-`
+    /// and `_`, at most 100 bytes. For names outside `dir`.
+    pub token: String,
+}
+
+/// A step of a long piece of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// How much is done, in `unit`s.
+    pub done: u64,
+    /// How much there is, if that is known; 0 otherwise.
+    pub total: u64,
+    /// What is counted: `entries`, `bytes`.
+    pub unit: &'static str,
+}
+
+/// What a participant is given for the time of one call: somebody who listens, and a wish to stop.
+#[derive(Clone, Copy)]
+pub struct Work<'a> {
+    observer: Option<&'a (dyn Fn(Progress) + Sync)>,
+    cancelled: Option<&'a AtomicBool>,
+}
+
+impl fmt::Debug for Work<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work")
+            .field("cancelled", &self.cancelled)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Work<'a> {
+    /// Nobody listens and nobody can stop it.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self {
+            observer: None,
+            cancelled: None,
+        }
+    }
+
+    /// `observer` is told of every step, and the work stops when `cancelled` becomes true.
+    #[must_use]
+    pub fn new(observer: &'a (dyn Fn(Progress) + Sync), cancelled: &'a AtomicBool) -> Self {
+        Self {
+            observer: Some(observer),
+            cancelled: Some(cancelled),
+        }
+    }
+
+    /// Reports a step. Cheap enough to be called for every entry of a tree.
+    ///
+    /// # Errors
+    /// [`Fault::Interrupted`] if the caller asked to stop.
+    pub fn step(&self, done: u64, total: u64, unit: &'static str) -> Outcome<()> {
+        if self
+            .cancelled
+            .is_some_and(|flag| flag.load(Ordering::Relaxed))
+        {
+            return Err(ParticipantError::new(
+                Fault::Interrupted,
+                "stopped on request",
+            ));
+        }
+        if let Some(observer) = self.observer {
+            observer(Progress { done, total, unit });
+        }
+        Ok(())
+    }
+}
+
+/// What a participant needs to carry out its part, as it wrote it itself.
+///
+/// Opaque to everybody else; JSON by convention, so that a person can read it in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Redo(pub String);
+
+/// A participant's answer to [`Sandbox::prepare`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Vote {
+    /// Everything that apply needs is durable.
+    Ready {
+        /// What to apply.
+        redo: Redo,
+        /// What it will change, for the receipt.
+        changes: Changes,
+    },
+    /// The plan changed nothing here.
+    ReadOnly,
+    /// Somebody else changed what the plan touched.
+    Conflict(Vec<Conflict>),
+}
+
+/// What [`Sandbox::seal`] froze.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// What would be committed.
+    pub changes: Changes,
+    /// BLAKE3 digest, in hex, of everything that would be committed.
+    pub digest: String,
+}
+
+/// A file whose `flock` keeps other stores and other plans away from a real thing.
+#[derive(Debug)]
+pub struct Guard {
+    /// What the lock stands for; guards are taken in the order of their keys.
+    pub key: ResourceKey,
+    /// The open file to lock (for a directory resource: the directory itself).
+    pub file: File,
+    /// True for a thing that only encloses the resource: plans on disjoint parts share it.
+    pub shared: bool,
+}
+
+/// A participant: the private view of one real thing, with its part in the commit protocol.
+///
+/// The plan calls it under the plan lock, one call at a time. See the [module](self) for the
+/// contract.
+pub trait Sandbox: fmt::Debug + Send {
+    /// The kind, as in [`Resource::kind`].
+    fn kind(&self) -> &'static str;
+
+    /// The identity of the real thing.
+    fn identity(&self) -> &Identity;
+
+    /// Where the real thing is, for people: a path or a name.
+    fn target(&self) -> String;
+
+    /// A real path where the plan works, if the view has one.
+    fn path(&self) -> Option<&Path>;
+
+    /// How the view is made: `copy`, `reflink`, `memory`.
+    fn view(&self) -> &'static str;
+
+    /// True if the sandbox dies with this process.
+    fn is_volatile(&self) -> bool {
+        false
+    }
+
+    /// What [`Kind::reopen`] needs, as JSON. It changes when the sandbox is sealed or unsealed.
+    fn record(&self) -> String;
+
+    /// What the plan changed until now; if sealed, what is sealed.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`], for example [`Fault::Refused`] for something that cannot be
+    /// committed.
+    fn diff(&self, work: &Work<'_>) -> Outcome<Changes>;
+
+    /// Freezes what the plan changed. A second seal returns the first.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`]; the sandbox is not sealed then, and its content is kept.
+    fn seal(&mut self, work: &Work<'_>) -> Outcome<Sealed>;
+
+    /// Forgets the seal and its staging, so that the plan can go on. Idempotent.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`] if staging could not be removed.
+    fn unseal(&mut self) -> Outcome<()>;
+
+    /// The files to lock from validation to the end of apply.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`] if the real thing is no longer the one that was opened.
+    fn guards(&self) -> Outcome<Vec<Guard>>;
+
+    /// Checks the pre-images and makes the redo durable. Called after `seal`, under the guards.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`]; nothing real has changed.
+    fn prepare(&mut self, work: &Work<'_>) -> Outcome<Vote>;
+
+    /// Carries out `redo`; what is done already is skipped.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`]; part of the redo may be done, and both `apply` and `take_back` may
+    /// follow.
+    fn apply(&mut self, redo: &Redo, work: &Work<'_>) -> Outcome<()>;
+
+    /// Undoes whatever of `redo` is done. Afterwards the sandbox is sealed, as after `seal`.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`]; part may be undone, and `take_back` may follow again.
+    fn take_back(&mut self, redo: &Redo, work: &Work<'_>) -> Outcome<()>;
+
+    /// Makes what `apply` did (or what `take_back` restored) durable.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`]; it may be called again.
+    fn settle(&mut self, redo: &Redo) -> Outcome<()>;
+
+    /// Removes the view, the staging and the originals kept aside. Idempotent.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`] naming what could not be removed.
+    fn discard(&mut self, work: &Work<'_>) -> Outcome<()>;
+}

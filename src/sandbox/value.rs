@@ -1,0 +1,4 @@
+//! A value as a participant.
+/// placeholder
+#[derive(Debug)]
+pub struct Value;
