@@ -18,6 +18,7 @@ mod durable;
 mod entries;
 mod open;
 mod remove;
+mod small;
 mod stat;
 mod xattr;
 
@@ -30,5 +31,6 @@ pub(crate) use durable::{
 pub(crate) use entries::Names;
 pub(crate) use open::{Moved, RenameStorm, is_moved, is_rename_storm};
 pub(crate) use remove::remove_tree;
+pub(crate) use small::{boot_id, read_small, write_new_durably};
 pub(crate) use stat::{FileKind, Stat, Time, stat_file};
 pub(crate) use xattr::{Xattrs, read_xattrs, write_xattrs, xattr_digest};

@@ -31,11 +31,19 @@ pub struct Finding {
 
 impl Finding {
     fn note(what: impl Into<String>) -> Self {
-        Self { severity: Severity::Note, what: what.into(), fix: String::new() }
+        Self {
+            severity: Severity::Note,
+            what: what.into(),
+            fix: String::new(),
+        }
     }
 
     fn problem(what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { severity: Severity::Problem, what: what.into(), fix: fix.into() }
+        Self {
+            severity: Severity::Problem,
+            what: what.into(),
+            fix: fix.into(),
+        }
     }
 }
 
@@ -71,10 +79,14 @@ impl SandboxManager {
                 ));
             }
             for sandbox in status.sandboxes {
-                let Some(trouble) = sandbox.trouble else { continue };
+                let Some(trouble) = sandbox.trouble else {
+                    continue;
+                };
                 findings.push(Finding::problem(
                     format!("plan {plan}: {}: {trouble}", sandbox.name),
-                    format!("commit it in the process that opened it, or `planbox rollback {plan}`"),
+                    format!(
+                        "commit it in the process that opened it, or `planbox rollback {plan}`"
+                    ),
                 ));
             }
         }
@@ -91,11 +103,16 @@ impl SandboxManager {
             .into_iter()
             .map(|record| record.plan.file_name())
             .collect();
-        let Ok(dir) = fs::Dir::open(base) else { return Ok(()) };
-        let failed = |source| StatusError::File { path: base.to_owned(), source };
-        for (name, _) in dir.entries().map_err(failed)? {
+        let Ok(dir) = fs::Dir::open(base) else {
+            return Ok(());
+        };
+        let failed = |source| StatusError::File {
+            path: base.to_owned(),
+            source,
+        };
+        for (name, _) in dir.entries().map_err(failed)?.iter() {
             if !known.contains(&*name.to_string_lossy()) {
-                let path = base.join(&name);
+                let path = base.join(name);
                 findings.push(Finding::problem(
                     format!("{} belongs to no plan", crate::error::Shown(&path)),
                     "look into it, then remove it by hand",
@@ -106,14 +123,19 @@ impl SandboxManager {
     }
 
     fn check_abilities(&self, findings: &mut Vec<Finding>) {
-        let Ok(dir) = fs::Dir::open(self.services().places.base()) else { return };
+        let Ok(dir) = fs::Dir::open(self.services().places.base()) else {
+            return;
+        };
         let view = match dir.probe_reflink() {
             Ok(true) => "the store's file system can reflink: views are cheap",
             _ => "the store's file system cannot reflink: views are full copies",
         };
         findings.push(Finding::note(view));
         if let Ok(free) = dir.free_bytes() {
-            findings.push(Finding::note(format!("{} MiB are free for views", free >> 20)));
+            findings.push(Finding::note(format!(
+                "{} MiB are free for views",
+                free >> 20
+            )));
         }
     }
 }

@@ -99,7 +99,11 @@ impl SandboxManager {
             return Ok(());
         }
         if !options.dry_run {
-            let taking = Taking { wait: LockWait::Try, operation: "gc", create: false };
+            let taking = Taking {
+                wait: LockWait::Try,
+                operation: "gc",
+                create: false,
+            };
             let slot = self.services().plans.handle(plan);
             match self.checkout(&slot, taking) {
                 Ok(mut checkout) => {
@@ -119,7 +123,10 @@ impl SandboxManager {
                         self.services().journal.forget(plan)?;
                     }
                 }
-                Err(PlanFault::Lock { source: LockError::Busy { .. }, .. }) => {
+                Err(PlanFault::Lock {
+                    source: LockError::Busy { .. },
+                    ..
+                }) => {
                     report.busy.push(plan.clone());
                     return Ok(());
                 }
@@ -142,8 +149,13 @@ impl SandboxManager {
     /// Removes lease files that no living plan uses. A taker re-checks the inode, so a file that is
     /// removed under it costs it one more turn and nothing else.
     fn sweep_leases(&self) -> Result<usize, GcError> {
-        let Some(directory) = &self.services().leases else { return Ok(0) };
-        let failed = |source| GcError::File { path: directory.clone(), source };
+        let Some(directory) = &self.services().leases else {
+            return Ok(0);
+        };
+        let failed = |source| GcError::File {
+            path: directory.clone(),
+            source,
+        };
         let live: std::collections::BTreeSet<String> = self
             .services()
             .journal
@@ -159,10 +171,9 @@ impl SandboxManager {
             if live.contains(name) {
                 continue;
             }
-            let holder = crate::lock::identify_holder(name, "gc");
+            let holder = crate::lock::holder(name.to_owned(), "gc");
             if let Ok(lease) = Lease::acquire(directory, name, &holder, LockWait::Try) {
-                lease.retire();
-                removed += 1;
+                removed += usize::from(lease.retire().is_ok());
             }
         }
         Ok(removed)

@@ -190,7 +190,11 @@ impl PlanHold {
     ) -> Result<SandboxHandle<R>, OpenSandboxError> {
         let plan = self.plan().clone();
         let opened = self.checkout.locked_mut().open_sandbox(&resource)?;
-        Ok(SandboxHandle { plan, resource, opened })
+        Ok(SandboxHandle {
+            plan,
+            resource,
+            opened,
+        })
     }
 
     /// What the plan changed until now.
@@ -239,6 +243,8 @@ impl PlanHold {
         taking: crate::plan::Taking,
     ) -> Result<Self, PlanFault> {
         let slot = manager.services().plans.handle(plan);
-        manager.checkout(&slot, taking).map(|checkout| Self { checkout })
+        manager
+            .checkout(&slot, taking)
+            .map(|checkout| Self { checkout })
     }
 }

@@ -133,7 +133,10 @@ impl SandboxManager {
     /// One plan, with a handle that needs no look-up. The plan need not exist yet.
     #[must_use]
     pub fn plan(&self, id: &PlanId) -> Plan {
-        Plan { manager: self.clone(), slot: self.services().plans.handle(id) }
+        Plan {
+            manager: self.clone(),
+            slot: self.services().plans.handle(id),
+        }
     }
 
     /// Events of every plan, from now on. A subscriber that lags more than
@@ -274,7 +277,15 @@ impl SandboxManager {
         operation: &'static str,
         create: bool,
     ) -> Result<PlanHold, PlanFault> {
-        PlanHold::take(self, plan, Taking { wait: self.inner.wait, operation, create })
+        PlanHold::take(
+            self,
+            plan,
+            Taking {
+                wait: self.inner.wait,
+                operation,
+                create,
+            },
+        )
     }
 
     fn checkout(&self, slot: &KeyHandle<PlanId>, taking: Taking) -> Result<Checkout, PlanFault> {
@@ -282,11 +293,25 @@ impl SandboxManager {
         if let Some(body) = self.inner.registry.check_out(locked.plan()) {
             locked.check_in_body(body);
         }
-        Ok(Checkout { manager: self.clone(), locked: Some(locked) })
+        Ok(Checkout {
+            manager: self.clone(),
+            locked: Some(locked),
+        })
     }
 
-    fn existing(&self, slot: &KeyHandle<PlanId>, operation: &'static str) -> Result<Checkout, PlanFault> {
-        self.checkout(slot, Taking { wait: self.inner.wait, operation, create: false })
+    fn existing(
+        &self,
+        slot: &KeyHandle<PlanId>,
+        operation: &'static str,
+    ) -> Result<Checkout, PlanFault> {
+        self.checkout(
+            slot,
+            Taking {
+                wait: self.inner.wait,
+                operation,
+                create: false,
+            },
+        )
     }
 
     fn open_in<R: Resource>(
@@ -294,10 +319,18 @@ impl SandboxManager {
         slot: &KeyHandle<PlanId>,
         resource: R,
     ) -> Result<SandboxHandle<R>, OpenSandboxError> {
-        let taking = Taking { wait: self.inner.wait, operation: "open", create: true };
+        let taking = Taking {
+            wait: self.inner.wait,
+            operation: "open",
+            create: true,
+        };
         let mut checkout = self.checkout(slot, taking)?;
         let opened = checkout.locked_mut().open_sandbox(&resource)?;
-        Ok(SandboxHandle { plan: slot.key().clone(), resource, opened })
+        Ok(SandboxHandle {
+            plan: slot.key().clone(),
+            resource,
+            opened,
+        })
     }
 
     fn seal_in(&self, slot: &KeyHandle<PlanId>) -> Result<PlanDiff, SealError> {
@@ -305,7 +338,11 @@ impl SandboxManager {
     }
 
     fn diff_in(&self, slot: &KeyHandle<PlanId>) -> Result<PlanDiff, DiffError> {
-        let taking = Taking { wait: LockWait::Try, operation: "diff", create: false };
+        let taking = Taking {
+            wait: LockWait::Try,
+            operation: "diff",
+            create: false,
+        };
         match self.checkout(slot, taking) {
             Ok(mut checkout) => checkout.locked_mut().diff(),
             Err(PlanFault::Lock {
@@ -324,7 +361,11 @@ impl SandboxManager {
         if let Some(receipt) = self.committed_before(slot.key())? {
             return Ok(receipt);
         }
-        let taking = Taking { wait: options.wait, operation: "commit", create: false };
+        let taking = Taking {
+            wait: options.wait,
+            operation: "commit",
+            create: false,
+        };
         let mut checkout = self.checkout(slot, taking)?;
         let receipt = checkout.locked_mut().commit(options.wait)?;
         if options.acknowledge == Acknowledge::Settled {
@@ -338,7 +379,10 @@ impl SandboxManager {
 
     /// The receipt of a plan that is committed and settled: nobody needs to wait for that.
     fn committed_before(&self, plan: &PlanId) -> Result<Option<Receipt>, PlanFault> {
-        let journal = |source| PlanFault::Journal { plan: plan.clone(), source };
+        let journal = |source| PlanFault::Journal {
+            plan: plan.clone(),
+            source,
+        };
         let record = self.services().journal.plan(plan).map_err(journal)?;
         if record.is_none_or(|record| record.state != PlanState::Done) {
             return Ok(None);
@@ -366,11 +410,15 @@ pub(crate) struct Checkout {
 
 impl Checkout {
     fn locked(&self) -> &Locked {
-        self.locked.as_ref().unwrap_or_else(|| unreachable!("only drop takes it"))
+        self.locked
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("only drop takes it"))
     }
 
     fn locked_mut(&mut self) -> &mut Locked {
-        self.locked.as_mut().unwrap_or_else(|| unreachable!("only drop takes it"))
+        self.locked
+            .as_mut()
+            .unwrap_or_else(|| unreachable!("only drop takes it"))
     }
 
     /// Settles the plan while it is locked. A failure leaves that to the next recovery: the plan is
@@ -389,7 +437,9 @@ impl Checkout {
 
 impl Drop for Checkout {
     fn drop(&mut self) {
-        let Some(mut locked) = self.locked.take() else { return };
+        let Some(mut locked) = self.locked.take() else {
+            return;
+        };
         if let Some(body) = locked.check_out_body() {
             self.manager.inner.registry.check_in(locked.plan(), body);
         }

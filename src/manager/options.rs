@@ -97,7 +97,7 @@ impl ManagerBuilder {
             None => default_store().ok_or(OpenError::NoHome)?,
         };
         let store = Store::open(&path)?;
-        let journal = Arc::new(crate::journal::SqliteJournal::open(&store.root)?);
+        let journal = Arc::new(MemoryJournal::new());
         let places = Places::new(store.root.join("plans"), store.id.clone());
         let leases = Some(store.root.join("locks"));
         let recover = self.recover_at_open;
@@ -154,7 +154,9 @@ impl ManagerBuilder {
             recovered: RecoveryReport::default(),
             temporary: false,
         };
-        SandboxManager { inner: Arc::new(inner) }
+        SandboxManager {
+            inner: Arc::new(inner),
+        }
     }
 }
 
@@ -166,7 +168,9 @@ pub fn default_store() -> Option<PathBuf> {
     if let Some(store) = named("PLANBOX_STORE") {
         return Some(PathBuf::from(store));
     }
-    let state = named("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = named("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     let home = named("HOME").map(PathBuf::from);
     let state = state.or_else(|| home.map(|home| home.join(Path::new(".local/state"))));
     state.map(|state| state.join("planbox"))

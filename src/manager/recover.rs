@@ -54,7 +54,10 @@ impl SandboxManager {
             };
             if !at_rest {
                 let outcome = self.recover_waiting(&record.plan, LockWait::Try);
-                report.plans.push(RecoveredPlan { plan: record.plan, outcome });
+                report.plans.push(RecoveredPlan {
+                    plan: record.plan,
+                    outcome,
+                });
             }
         }
         Ok(report)
@@ -70,12 +73,17 @@ impl SandboxManager {
 
     fn recover_waiting(&self, plan: &PlanId, wait: LockWait) -> Result<Recovered, RecoverError> {
         let slot = self.services().plans.handle(plan);
-        let taking = Taking { wait, operation: "recover", create: false };
+        let taking = Taking {
+            wait,
+            operation: "recover",
+            create: false,
+        };
         match self.checkout(&slot, taking) {
             Ok(mut checkout) => checkout.locked_mut().recover(),
-            Err(PlanFault::Lock { source: LockError::Busy { .. }, .. }) if wait == LockWait::Try => {
-                Ok(Recovered::Busy)
-            }
+            Err(PlanFault::Lock {
+                source: LockError::Busy { .. },
+                ..
+            }) if wait == LockWait::Try => Ok(Recovered::Busy),
             Err(fault) => Err(fault.into()),
         }
     }

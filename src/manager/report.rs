@@ -85,7 +85,10 @@ impl SandboxManager {
     /// [`StatusError`] if the journal cannot be read.
     pub fn plans(&self) -> Result<Vec<PlanStatus>, StatusError> {
         let records = self.services().journal.plans()?;
-        records.into_iter().map(|record| self.status_of(record)).collect()
+        records
+            .into_iter()
+            .map(|record| self.status_of(record))
+            .collect()
     }
 
     /// The sandboxes of `plan`, in the order of names.
@@ -119,7 +122,9 @@ impl SandboxManager {
         let services = self.services();
         let mut sandboxes = Vec::new();
         for enlisted in services.journal.sandboxes(&record.plan)? {
-            let place = services.places.of(&record.plan, record.generation, &enlisted.name);
+            let place = services
+                .places
+                .of(&record.plan, record.generation, &enlisted.name);
             let name = enlisted.name.clone();
             let kind = enlisted.kind.clone();
             sandboxes.push(match services.reopen(&enlisted, &place) {
@@ -136,15 +141,35 @@ impl SandboxManager {
                     kind,
                     target: enlisted.key.to_string(),
                     path: None,
-                    view: if enlisted.volatile { "memory" } else { "unknown" }.to_owned(),
+                    view: if enlisted.volatile {
+                        "memory"
+                    } else {
+                        "unknown"
+                    }
+                    .to_owned(),
                     trouble: (enlisted.owner != services.instance || !enlisted.volatile)
                         .then(|| error.to_string()),
                 },
             });
         }
-        let PlanRecord { plan, state, epoch, opened_unix_ms, changed_unix_ms, .. } = record;
+        let PlanRecord {
+            plan,
+            state,
+            epoch,
+            opened_unix_ms,
+            changed_unix_ms,
+            ..
+        } = record;
         let holder = self.holder(&plan);
-        Ok(PlanStatus { plan, state, epoch, opened_unix_ms, changed_unix_ms, holder, sandboxes })
+        Ok(PlanStatus {
+            plan,
+            state,
+            epoch,
+            opened_unix_ms,
+            changed_unix_ms,
+            holder,
+            sandboxes,
+        })
     }
 
     /// Who holds the lock of `plan` now, in any process.
@@ -160,8 +185,22 @@ impl SandboxManager {
 
 impl From<Entry> for LogEntry {
     fn from(entry: Entry) -> Self {
-        let Entry { seq, plan, at_unix_ms, epoch, event, detail } = entry;
-        Self { seq, plan, at_unix_ms, epoch, event, detail }
+        let Entry {
+            seq,
+            plan,
+            at_unix_ms,
+            epoch,
+            event,
+            detail,
+        } = entry;
+        Self {
+            seq,
+            plan,
+            at_unix_ms,
+            epoch,
+            event,
+            detail,
+        }
     }
 }
 

@@ -23,7 +23,10 @@ struct Queue {
 
 impl Settler {
     pub(super) fn new() -> Self {
-        Self { queue: Mutex::new(Rank::Leaf, "settler", Queue::default()), idle: Condvar::new() }
+        Self {
+            queue: Mutex::new(Rank::Leaf, "settler", Queue::default()),
+            idle: Condvar::new(),
+        }
     }
 
     /// Has the plan settled soon. If no thread can be had, recovery will do it.
@@ -72,7 +75,11 @@ impl Settler {
 
 fn work_off(manager: &SandboxManager) {
     while let Some(slot) = manager.inner.settler.next() {
-        let taking = Taking { wait: LockWait::Block, operation: "settle", create: false };
+        let taking = Taking {
+            wait: LockWait::Block,
+            operation: "settle",
+            create: false,
+        };
         let settled = manager
             .checkout(&slot, taking)
             .and_then(|mut checkout: Checkout| checkout.settle_now(std::convert::identity));

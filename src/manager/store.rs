@@ -45,7 +45,13 @@ impl Store {
     }
 
     fn read_or_write_format(root: &Path, dir: &fs::Dir) -> Result<String, OpenError> {
-        let failed = |error| bad(root, "its format file cannot be read or written", Some(error));
+        let failed = |error| {
+            bad(
+                root,
+                "its format file cannot be read or written",
+                Some(error),
+            )
+        };
         let read = |name: &str| match fs::read_small(dir, OsStr::new(name)) {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -79,29 +85,39 @@ impl Store {
 }
 
 fn bad(path: &Path, reason: impl Into<String>, source: Option<io::Error>) -> OpenError {
-    OpenError::Store { path: path.to_owned(), reason: reason.into(), source }
+    OpenError::Store {
+        path: path.to_owned(),
+        reason: reason.into(),
+        source,
+    }
 }
 
 fn check_not_a_link(root: &Path) -> Result<(), OpenError> {
     match std::fs::symlink_metadata(root) {
-        Ok(found) if found.is_symlink() => {
-            Err(bad(root, "it is a symbolic link; name the directory itself", None))
-        }
+        Ok(found) if found.is_symlink() => Err(bad(
+            root,
+            "it is a symbolic link; name the directory itself",
+            None,
+        )),
         Ok(found) if !found.is_dir() => Err(bad(root, "it is not a directory", None)),
         _ => Ok(()),
     }
 }
 
 fn check_owner(root: &Path, dir: &fs::Dir) -> Result<(), OpenError> {
-    let stat = dir.stat().map_err(|error| bad(root, "it cannot be looked at", Some(error)))?;
+    let stat = dir
+        .stat()
+        .map_err(|error| bad(root, "it cannot be looked at", Some(error)))?;
     let me = rustix::process::geteuid().as_raw();
     if stat.uid != me {
         let reason = format!("it belongs to user {}, not to user {me}", stat.uid);
         return Err(bad(root, reason, None));
     }
     if stat.mode & 0o077 != 0 {
-        let reason =
-            format!("its mode is {:o}: others may enter it; make it 0700 first", stat.mode);
+        let reason = format!(
+            "its mode is {:o}: others may enter it; make it 0700 first",
+            stat.mode
+        );
         return Err(bad(root, reason, None));
     }
     Ok(())
@@ -109,15 +125,17 @@ fn check_owner(root: &Path, dir: &fs::Dir) -> Result<(), OpenError> {
 
 /// A directory with other people's files in it is not made into a store by mistake.
 fn refuse_strangers(root: &Path, dir: &fs::Dir) -> Result<(), OpenError> {
-    let entries =
-        dir.entries().map_err(|error| bad(root, "it cannot be listed", Some(error)))?;
+    let names = dir
+        .entries()
+        .map_err(|error| bad(root, "it cannot be listed", Some(error)))?;
     let ours = |name: &OsStr| {
         let text = name.to_string_lossy();
         matches!(&*text, "id" | "format" | "locks" | "plans")
             || text.starts_with("journal.db")
-            || text.starts_with(".tmp-")
+            || text.starts_with(fs::TEMP_PREFIX)
     };
-    match entries.iter().find(|(name, _)| !ours(name)) {
+    let stranger = names.iter().find(|(name, _)| !ours(name));
+    match stranger {
         None => Ok(()),
         Some((name, _)) => {
             let name = name.to_string_lossy();

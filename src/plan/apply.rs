@@ -22,8 +22,10 @@ impl Locked {
         ready: &[Ready],
         body: ReceiptBody,
     ) -> Result<Receipt, CommitError> {
-        let redos: BTreeMap<ResourceName, Redo> =
-            ready.iter().map(|part| (part.name.clone(), part.redo.clone())).collect();
+        let redos: BTreeMap<ResourceName, Redo> = ready
+            .iter()
+            .map(|part| (part.name.clone(), part.redo.clone()))
+            .collect();
         match self.apply_all(&redos) {
             Ok(()) => {
                 crash::point("commit.applied");
@@ -35,7 +37,10 @@ impl Locked {
 
     /// Carries out every redo: the durable participants side by side, the values of this process
     /// last, because a swap cannot fail.
-    pub(super) fn apply_all(&mut self, redos: &BTreeMap<ResourceName, Redo>) -> Result<(), Failure> {
+    pub(super) fn apply_all(
+        &mut self,
+        redos: &BTreeMap<ResourceName, Redo>,
+    ) -> Result<(), Failure> {
         for volatile in [false, true] {
             let (plan, services) = (self.plan.clone(), self.services.clone());
             let seats = self.seats().into_iter();
@@ -45,8 +50,9 @@ impl Locked {
                 })
                 .collect();
             let applied = each(&plan, seats, &|name, sandbox| match redos.get(name) {
-                Some(redo) => services
-                    .work((&plan, name, Stage::Apply), |work| sandbox.apply(redo, work)),
+                Some(redo) => services.work((&plan, name, Stage::Apply), |work| {
+                    sandbox.apply(redo, work)
+                }),
                 None => Ok(()),
             });
             for (name, outcome) in applied {
@@ -75,7 +81,11 @@ impl Locked {
             Err((resource, source)) if source.fault == Fault::Hazard => {
                 self.note_hazard(&source);
                 let plan = self.plan.clone();
-                CommitError::Hazard { plan, resource, source: Box::new(source) }
+                CommitError::Hazard {
+                    plan,
+                    resource,
+                    source: Box::new(source),
+                }
             }
             Err((resource, error)) => {
                 tracing::error!(plan.id = %self.plan, %resource, %error, "take-back failed");
@@ -88,7 +98,12 @@ impl Locked {
         let plan = self.plan.clone();
         if source.fault != Fault::Conflict {
             let source = Box::new(source);
-            return CommitError::TakenBack { plan, resource, stage: Stage::Apply, source };
+            return CommitError::TakenBack {
+                plan,
+                resource,
+                stage: Stage::Apply,
+                source,
+            };
         }
         let conflicts = source.conflicts.into_iter();
         let conflicts = conflicts
@@ -102,16 +117,30 @@ impl Locked {
 
     /// Makes it durable that the plan is being taken back, before the first step back.
     pub(super) fn record_take_back(&mut self, detail: &str) -> Result<(), PlanFault> {
-        let stored = self.services.journal.decision(&self.plan).map_err(self.journal_fault())?;
+        let stored = self
+            .services
+            .journal
+            .decision(&self.plan)
+            .map_err(self.journal_fault())?;
         let Some(decision) = stored else {
             let path = std::path::PathBuf::from("journal");
             let what = format!("plan {} is decided, but has no decision", self.plan);
             let source = JournalError::Corrupt { path, what };
-            return Err(PlanFault::Journal { plan: self.plan.clone(), source });
+            return Err(PlanFault::Journal {
+                plan: self.plan.clone(),
+                source,
+            });
         };
         let epoch = self.record.epoch;
-        let back = Decision { verdict: Verdict::TakeBack, epoch, ..decision };
-        self.services.journal.decide(&back).map_err(self.journal_fault())?;
+        let back = Decision {
+            verdict: Verdict::TakeBack,
+            epoch,
+            ..decision
+        };
+        self.services
+            .journal
+            .decide(&back)
+            .map_err(self.journal_fault())?;
         self.step(PlanEvent::TakeBack)?;
         tracing::info!(plan.id = %self.plan, detail, "plan.take-back recorded");
         crash::point("takeback.recorded");
@@ -126,7 +155,9 @@ impl Locked {
         let (plan, services) = (self.plan.clone(), self.services.clone());
         let mut failure: Option<Failure> = None;
         for (name, sandbox) in self.seats().into_iter().rev() {
-            let Some(redo) = redos.get(name) else { continue };
+            let Some(redo) = redos.get(name) else {
+                continue;
+            };
             let undone = services.work((&plan, name, Stage::TakeBack), |work| {
                 call(&plan, || {
                     sandbox.take_back(redo, work)?;

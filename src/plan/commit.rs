@@ -42,7 +42,10 @@ pub struct CommitOptions {
 
 impl Default for CommitOptions {
     fn default() -> Self {
-        Self { wait: LockWait::Block, acknowledge: Acknowledge::Applied }
+        Self {
+            wait: LockWait::Block,
+            acknowledge: Acknowledge::Applied,
+        }
     }
 }
 
@@ -97,7 +100,9 @@ impl Locked {
     pub(crate) fn check(&mut self, wait: LockWait) -> Result<Check, CommitError> {
         self.bring_to_rest()?;
         if self.state.is_committed() {
-            return Err(self.wrong_state("it is committed; there is nothing to check").into());
+            return Err(self
+                .wrong_state("it is committed; there is nothing to check")
+                .into());
         }
         let implicit = self.state == PlanState::Open;
         self.load()?;
@@ -111,7 +116,8 @@ impl Locked {
     /// The receipt of a plan that is committed; otherwise the plan is `Open` or `Sealed` afterwards.
     fn bring_to_rest(&mut self) -> Result<Option<Receipt>, CommitError> {
         if self.state.needs_recovery() {
-            self.recover().map_err(|error| self.in_doubt(Stage::Recover, error))?;
+            self.recover()
+                .map_err(|error| self.in_doubt(Stage::Recover, error))?;
         }
         match self.state {
             PlanState::Applied | PlanState::Done => self.stored_receipt().map(Some),
@@ -121,7 +127,11 @@ impl Locked {
     }
 
     fn stored_receipt(&self) -> Result<Receipt, CommitError> {
-        let text = self.services.journal.receipt(&self.plan).map_err(self.journal_fault())?;
+        let text = self
+            .services
+            .journal
+            .receipt(&self.plan)
+            .map_err(self.journal_fault())?;
         let body = text.as_deref().map(serde_json::from_str::<ReceiptBody>);
         match body {
             Some(Ok(body)) => Ok(Receipt::repeated(body)),
@@ -137,7 +147,11 @@ impl Locked {
         stage: Stage,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> CommitError {
-        CommitError::InDoubt { plan: self.plan.clone(), stage, source: source.into() }
+        CommitError::InDoubt {
+            plan: self.plan.clone(),
+            stage,
+            source: source.into(),
+        }
     }
 
     fn refused(&self, at: (ResourceName, Stage), source: ParticipantError) -> CommitError {
@@ -168,7 +182,10 @@ impl Locked {
         let ready = match self.ask()? {
             Votes::Ready(ready) => ready,
             Votes::Conflict(conflicts) => {
-                return Err(CommitError::Conflict { plan: self.plan.clone(), conflicts });
+                return Err(CommitError::Conflict {
+                    plan: self.plan.clone(),
+                    conflicts,
+                });
             }
         };
         let decided_unix_ms = clock::now_unix_ms();
@@ -222,11 +239,18 @@ impl Locked {
         let (mut ready, mut conflicts, mut failure) = (Vec::new(), Vec::new(), None);
         for (name, answer) in answers {
             match answer {
-                Ok(Vote::Ready { redo, changes }) => ready.push(Ready { name, redo, changes }),
+                Ok(Vote::Ready { redo, changes }) => ready.push(Ready {
+                    name,
+                    redo,
+                    changes,
+                }),
                 Ok(Vote::ReadOnly) => (),
-                Ok(Vote::Conflict(found)) => conflicts.extend(found.into_iter().map(|conflict| {
-                    Conflict { resource: Some(name.clone()), ..conflict }
-                })),
+                Ok(Vote::Conflict(found)) => {
+                    conflicts.extend(found.into_iter().map(|conflict| Conflict {
+                        resource: Some(name.clone()),
+                        ..conflict
+                    }))
+                }
                 Err(error) => failure = failure.or(Some((name, error))),
             }
         }
@@ -250,12 +274,24 @@ impl Locked {
         sealed: &[(ResourceName, Sealed)],
         at_unix_ms: u64,
     ) -> Result<(), CommitError> {
-        let digests: BTreeMap<_, _> =
-            sealed.iter().map(|(name, sealed)| (name, sealed.digest.as_str())).collect();
-        let parts = ready.iter().map(|part| Part {
-            name: part.name.clone(),
-            redo: part.redo.0.clone(),
-            digest: digests.get(&part.name).copied().unwrap_or_default().to_owned(),
+        let digests: BTreeMap<_, _> = sealed
+            .iter()
+            .map(|(name, sealed)| (name, sealed.digest.as_str()))
+            .collect();
+        let parts = ready.iter().filter_map(|part| {
+            let participant = self.body.participants.get(&part.name)?;
+            Some(Part {
+                name: part.name.clone(),
+                kind: participant.record.kind.clone(),
+                volatile: participant.record.volatile,
+                redo: part.redo.0.clone(),
+                changes: serde_json::to_string(&part.changes).unwrap_or_default(),
+                digest: digests
+                    .get(&part.name)
+                    .copied()
+                    .unwrap_or_default()
+                    .to_owned(),
+            })
         });
         let decision = Decision {
             plan: self.plan.clone(),
@@ -277,7 +313,11 @@ impl Locked {
             }
             Err(source) => {
                 self.step(PlanEvent::Refused)?;
-                Err(PlanFault::Journal { plan: self.plan.clone(), source }.into())
+                Err(PlanFault::Journal {
+                    plan: self.plan.clone(),
+                    source,
+                }
+                .into())
             }
         }
     }
@@ -304,7 +344,11 @@ impl Locked {
         let nothing = ready.is_empty();
         ReceiptBody {
             plan: self.plan.clone(),
-            outcome: if nothing { CommitOutcome::NothingToDo } else { CommitOutcome::Committed },
+            outcome: if nothing {
+                CommitOutcome::NothingToDo
+            } else {
+                CommitOutcome::Committed
+            },
             epoch: self.record.epoch,
             decided_unix_ms,
             resources: resources.collect(),
@@ -318,8 +362,12 @@ impl Locked {
         body: ReceiptBody,
     ) -> Result<Receipt, CommitError> {
         let next = self.state.next(event);
-        let next = next.map_err(|source| PlanFault::Illegal { plan: self.plan.clone(), source })?;
-        let text = serde_json::to_string(&body).map_err(|error| self.in_doubt(Stage::Apply, error))?;
+        let next = next.map_err(|source| PlanFault::Illegal {
+            plan: self.plan.clone(),
+            source,
+        })?;
+        let text =
+            serde_json::to_string(&body).map_err(|error| self.in_doubt(Stage::Apply, error))?;
         let journal = &self.services.journal;
         let stored = journal.finish(&self.plan, self.record.epoch, next, &text, Durability::Lazy);
         stored.map_err(|error| self.in_doubt(Stage::Apply, error))?;

@@ -47,7 +47,9 @@ pub(crate) struct EventHub {
 
 impl EventHub {
     pub(crate) fn new() -> Self {
-        Self { subscribers: Mutex::new(Rank::Leaf, "events", Vec::new()) }
+        Self {
+            subscribers: Mutex::new(Rank::Leaf, "events", Vec::new()),
+        }
     }
 
     pub(crate) fn subscribe(&self) -> Receiver<Event> {
@@ -60,7 +62,10 @@ impl EventHub {
     pub(crate) fn tell(&self, event: &Event) {
         let mut subscribers = self.subscribers.lock();
         subscribers.retain(|sender| {
-            !matches!(sender.try_send(event.clone()), Err(TrySendError::Disconnected(_)))
+            !matches!(
+                sender.try_send(event.clone()),
+                Err(TrySendError::Disconnected(_))
+            )
         });
     }
 

@@ -7,7 +7,7 @@
 use crate::error::{Explain as _, Fault, LockError, ParticipantError, PlanFault, Stage};
 use crate::id::{PlanId, ResourceKey, ResourceName};
 use crate::journal::{Durability, JournalStore, PlanRecord, SandboxRecord};
-use crate::lock::{KeyGuard, KeyHandle, Lease, LockTable, LockWait, identify_holder};
+use crate::lock::{self, KeyGuard, KeyHandle, Lease, LockTable, LockWait};
 use crate::sandbox::{Kind, Outcome, Place, Progress, Sandbox, Work};
 use crate::state::{PlanEvent, PlanState};
 use std::collections::BTreeMap;
@@ -28,9 +28,10 @@ mod rollback;
 mod settle;
 
 pub use commit::{Acknowledge, CommitOptions};
-pub use event::{EVENT_BACKLOG, Event};
 pub(crate) use event::EventHub;
+pub use event::{EVENT_BACKLOG, Event};
 pub(crate) use open::Opened;
+pub(crate) use open::diff_unlocked;
 pub(crate) use participants::refuse_reentry;
 pub(crate) use place::Places;
 pub use receipt::{
@@ -82,7 +83,14 @@ impl Services {
             told.store(now, Ordering::Relaxed);
             let Progress { done, total, unit } = progress;
             let (plan, resource) = (plan.clone(), resource.clone());
-            self.events.tell(&Event::Progress { plan, resource, stage, done, total, unit });
+            self.events.tell(&Event::Progress {
+                plan,
+                resource,
+                stage,
+                done,
+                total,
+                unit,
+            });
         };
         if self.events.is_listened_to() {
             f(&Work::new(&observer, cancelled))
@@ -144,23 +152,37 @@ impl Locked {
         taking: Taking,
     ) -> Result<Self, PlanFault> {
         let plan = handle.key().clone();
-        let lock = |source| PlanFault::Lock { plan: plan.clone(), source };
-        let journal = |source| PlanFault::Journal { plan: plan.clone(), source };
+        let lock = |source| PlanFault::Lock {
+            plan: plan.clone(),
+            source,
+        };
+        let journal = |source| PlanFault::Journal {
+            plan: plan.clone(),
+            source,
+        };
         refuse_reentry().map_err(lock)?;
         let guard = handle.lock(taking.wait, taking.operation).map_err(lock)?;
         let lease = services.lease(&plan, taking).map_err(lock)?;
-        let acquired =
-            services.journal.acquire(&plan, taking.operation, taking.create).map_err(journal)?;
+        let acquired = services
+            .journal
+            .acquire(&plan, taking.operation, taking.create)
+            .map_err(journal)?;
         let Some(record) = acquired else {
-            if let Some(lease) = lease {
-                lease.retire();
-            }
+            retire(lease);
             return Err(PlanFault::Unknown { plan });
         };
         tracing::debug!(plan.id = %plan, epoch = record.epoch.0, taking.operation, "plan.lock.hold");
         let services = Arc::clone(services);
         let state = record.state;
-        Ok(Self { services, plan, record, state, body: Body::default(), lease, guard })
+        Ok(Self {
+            services,
+            plan,
+            record,
+            state,
+            body: Body::default(),
+            lease,
+            guard,
+        })
     }
 
     /// Brings in what the manager kept of the plan, if it still is what the journal says.
@@ -180,10 +202,8 @@ impl Locked {
 
     /// Lets the plan go. At the end of the plan's life its lease file goes too.
     pub(crate) fn release(mut self) {
-        if self.state.is_terminal()
-            && let Some(lease) = self.lease.take()
-        {
-            lease.retire();
+        if self.state.is_terminal() {
+            retire(self.lease.take());
         }
         drop(self.lease.take());
         drop(self.guard);
@@ -204,10 +224,16 @@ impl Locked {
     /// Moves the plan in memory, through the one table of moves.
     fn step(&mut self, event: PlanEvent) -> Result<PlanState, PlanFault> {
         let moved = self.state.next(event);
-        let illegal = |source| PlanFault::Illegal { plan: self.plan.clone(), source };
+        let illegal = |source| PlanFault::Illegal {
+            plan: self.plan.clone(),
+            source,
+        };
         self.state = moved.map_err(illegal)?;
         tracing::debug!(plan.id = %self.plan, state = %self.state, "plan.state");
-        self.services.events.tell(&Event::State { plan: self.plan.clone(), state: self.state });
+        self.services.events.tell(&Event::State {
+            plan: self.plan.clone(),
+            state: self.state,
+        });
         Ok(self.state)
     }
 
@@ -221,21 +247,34 @@ impl Locked {
         let (word, detail) = note;
         let next = self.state.next(event);
         let plan = || self.plan.clone();
-        let next = next.map_err(|source| PlanFault::Illegal { plan: plan(), source })?;
+        let next = next.map_err(|source| PlanFault::Illegal {
+            plan: plan(),
+            source,
+        })?;
         let (epoch, journal) = (self.record.epoch, &self.services.journal);
         journal
             .advance(&self.plan, epoch, next, word, detail, durability)
-            .map_err(|source| PlanFault::Journal { plan: plan(), source })?;
+            .map_err(|source| PlanFault::Journal {
+                plan: plan(),
+                source,
+            })?;
         self.step(event).map(drop)
     }
 
     fn journal_fault(&self) -> impl Fn(crate::error::JournalError) -> PlanFault + use<> {
         let plan = self.plan.clone();
-        move |source| PlanFault::Journal { plan: plan.clone(), source }
+        move |source| PlanFault::Journal {
+            plan: plan.clone(),
+            source,
+        }
     }
 
     fn wrong_state(&self, wanted: &'static str) -> PlanFault {
-        PlanFault::WrongState { plan: self.plan.clone(), state: self.state, wanted }
+        PlanFault::WrongState {
+            plan: self.plan.clone(),
+            state: self.state,
+            wanted,
+        }
     }
 
     /// Every participant that can be worked with, in the order of names.
@@ -258,20 +297,35 @@ impl Locked {
             return Ok(());
         }
         let journal_fault = self.journal_fault();
-        let records = self.services.journal.sandboxes(&self.plan).map_err(journal_fault)?;
+        let records = self
+            .services
+            .journal
+            .sandboxes(&self.plan)
+            .map_err(journal_fault)?;
         let mut before = std::mem::take(&mut self.body.participants);
         for record in records {
-            let place = self.services.places.of(&self.plan, self.record.generation, &record.name);
+            let place = self
+                .services
+                .places
+                .of(&self.plan, self.record.generation, &record.name);
             if record.record.is_empty() {
                 self.sweep_half_opened(&record, &place);
                 continue;
             }
-            let kept = before.remove(&record.name).filter(|kept| kept.record == record);
+            let kept = before
+                .remove(&record.name)
+                .filter(|kept| kept.record == record);
             let participant = kept.unwrap_or_else(|| {
                 let sandbox = self.services.reopen(&record, &place);
-                Participant { record, place, sandbox }
+                Participant {
+                    record,
+                    place,
+                    sandbox,
+                }
             });
-            self.body.participants.insert(participant.record.name.clone(), participant);
+            self.body
+                .participants
+                .insert(participant.record.name.clone(), participant);
         }
         self.body.generation = self.record.generation;
         self.body.epoch = self.record.epoch.0;
@@ -293,8 +347,10 @@ impl Locked {
 
 impl Services {
     fn lease(&self, plan: &PlanId, taking: Taking) -> Result<Option<Lease>, LockError> {
-        let Some(directory) = &self.leases else { return Ok(None) };
-        let holder = identify_holder(plan.as_str(), taking.operation);
+        let Some(directory) = &self.leases else {
+            return Ok(None);
+        };
+        let holder = lock::holder(plan.to_string(), taking.operation);
         Lease::acquire(directory, &plan.file_name(), &holder, taking.wait).map(Some)
     }
 
@@ -319,6 +375,13 @@ impl Services {
                 format!("this manager does not know the kind {}", record.kind),
             )),
         }
+    }
+}
+
+/// Removes the lease file of a plan that is over. One that stays is swept by `gc`.
+fn retire(lease: Option<Lease>) {
+    if let Some(Err(error)) = lease.map(Lease::retire) {
+        tracing::debug!(%error, "a lease file stays");
     }
 }
 

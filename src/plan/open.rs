@@ -2,12 +2,12 @@
 
 use super::participants::{call, each};
 use super::receipt::{PlanDiff, ResourceDiff};
-use super::{Locked, Participant};
+use super::{Locked, Participant, Services};
 use crate::crash;
 use crate::error::{
     DiffError, Fault, OpenSandboxError, ParticipantError, PlanFault, SealError, Stage,
 };
-use crate::id::ResourceName;
+use crate::id::{PlanId, ResourceName};
 use crate::journal::{Durability, SandboxRecord};
 use crate::sandbox::{Identity, Place, Resource, Sandbox, Sealed};
 use crate::state::{PlanEvent, PlanState};
@@ -34,7 +34,10 @@ impl Locked {
         }
         self.load()?;
         let identity = call(&self.plan, || resource.identify()).map_err(|source| {
-            let name = resource.name().cloned().unwrap_or_else(|| self.free_name(resource.kind()));
+            let name = resource
+                .name()
+                .cloned()
+                .unwrap_or_else(|| self.free_name(resource.kind()));
             self.open_failed(&name, source)
         })?;
         if let Some(open) = self.already_open(resource, &identity)? {
@@ -44,7 +47,10 @@ impl Locked {
             Some(name) => self.unused(name)?,
             None => self.free_name(resource.kind()),
         };
-        let place = self.services.places.of(&self.plan, self.record.generation, &name);
+        let place = self
+            .services
+            .places
+            .of(&self.plan, self.record.generation, &name);
         let record = self.pending_record(&name, resource, &identity, &place);
         self.enlist(&record)?;
         crash::point("open.enlisted");
@@ -82,11 +88,18 @@ impl Locked {
         self.enlist(&record)?;
         crash::point("open.viewed");
         let name = record.name.clone();
-        let participant = Participant { record, place, sandbox: Ok(sandbox) };
+        let participant = Participant {
+            record,
+            place,
+            sandbox: Ok(sandbox),
+        };
         let opened = self.opened(&name, &participant);
         self.body.participants.insert(name.clone(), participant);
         opened.ok_or_else(|| {
-            self.open_failed(&name, ParticipantError::new(Fault::Lost, "the sandbox is gone"))
+            self.open_failed(
+                &name,
+                ParticipantError::new(Fault::Lost, "the sandbox is gone"),
+            )
         })
     }
 
@@ -124,7 +137,9 @@ impl Locked {
                     Err(error) => Err(self.open_failed(name, again(error))),
                 };
             }
-            let Ok(sandbox) = &participant.sandbox else { continue };
+            let Ok(sandbox) = &participant.sandbox else {
+                continue;
+            };
             let inside = sandbox.identity().enclosing.contains(&identity.key);
             if inside || identity.enclosing.contains(&participant.record.key) {
                 let free = self.free_name(resource.kind());
@@ -181,7 +196,9 @@ impl Locked {
 
     fn enlist(&self, record: &SandboxRecord) -> Result<(), PlanFault> {
         let journal = &self.services.journal;
-        journal.enlist(&self.plan, self.record.epoch, record).map_err(self.journal_fault())
+        journal
+            .enlist(&self.plan, self.record.epoch, record)
+            .map_err(self.journal_fault())
     }
 
     fn open_failed(&self, resource: &ResourceName, source: ParticipantError) -> OpenSandboxError {
@@ -203,8 +220,9 @@ impl Locked {
             match &participant.sandbox {
                 Err(error) => unseen.push((name.clone(), error.to_string())),
                 Ok(sandbox) => {
-                    let changes = services
-                        .work((&plan, name, Stage::Diff), |work| call(&plan, || sandbox.diff(work)));
+                    let changes = services.work((&plan, name, Stage::Diff), |work| {
+                        call(&plan, || sandbox.diff(work))
+                    });
                     let changes = changes.map_err(|source| DiffError::Participant {
                         plan: plan.clone(),
                         resource: name.clone(),
@@ -215,7 +233,11 @@ impl Locked {
                 }
             }
         }
-        Ok(PlanDiff { plan, resources, unseen })
+        Ok(PlanDiff {
+            plan,
+            resources,
+            unseen,
+        })
     }
 
     /// Freezes what the plan produced: from here on only a commit or a rollback follows.
@@ -225,12 +247,14 @@ impl Locked {
             _ => return Err(self.wrong_state("it cannot be sealed").into()),
         }
         self.load()?;
-        let sealed = self.seal_participants().map_err(|(resource, source)| SealError::Participant {
-            plan: self.plan.clone(),
-            resource,
-            stage: Stage::Seal,
-            source: Box::new(source),
-        })?;
+        let sealed =
+            self.seal_participants()
+                .map_err(|(resource, source)| SealError::Participant {
+                    plan: self.plan.clone(),
+                    resource,
+                    stage: Stage::Seal,
+                    source: Box::new(source),
+                })?;
         let records: Vec<SandboxRecord> = self.refreshed_records();
         for record in &records {
             self.enlist(record)?;
@@ -278,8 +302,43 @@ impl Locked {
             let sandbox = self.body.participants.get(name)?.sandbox.as_ref().ok()?;
             Some(resource_diff(name, &**sandbox, sealed.changes.clone()))
         });
-        PlanDiff { plan: self.plan.clone(), resources: resources.collect(), unseen: Vec::new() }
+        PlanDiff {
+            plan: self.plan.clone(),
+            resources: resources.collect(),
+            unseen: Vec::new(),
+        }
     }
+}
+
+/// What a plan changed, looked at without its lock: for a plan that somebody else holds.
+///
+/// The sandboxes are opened again from their records; what vanishes meanwhile is unseen.
+pub(crate) fn diff_unlocked(services: &Services, plan: &PlanId) -> Result<PlanDiff, DiffError> {
+    let journal = |source| PlanFault::Journal {
+        plan: plan.clone(),
+        source,
+    };
+    let record = services.journal.plan(plan).map_err(journal)?;
+    let record = record.ok_or_else(|| PlanFault::Unknown { plan: plan.clone() })?;
+    let (mut resources, mut unseen) = (Vec::new(), Vec::new());
+    for enlisted in services.journal.sandboxes(plan).map_err(journal)? {
+        let name = enlisted.name.clone();
+        let place = services.places.of(plan, record.generation, &name);
+        let looked = services.reopen(&enlisted, &place).and_then(|sandbox| {
+            let about = (plan, &name, Stage::Diff);
+            let changes = services.work(about, |work| call(plan, || sandbox.diff(work)))?;
+            Ok(resource_diff(&name, &*sandbox, changes))
+        });
+        match looked {
+            Ok(diff) => resources.push(diff),
+            Err(error) => unseen.push((name, error.to_string())),
+        }
+    }
+    Ok(PlanDiff {
+        plan: plan.clone(),
+        resources,
+        unseen,
+    })
 }
 
 fn resource_diff(

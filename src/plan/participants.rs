@@ -23,7 +23,9 @@ struct Inside {
 
 impl Inside {
     fn enter(plan: &PlanId) -> Self {
-        Self { before: INSIDE.replace(Some(plan.clone())) }
+        Self {
+            before: INSIDE.replace(Some(plan.clone())),
+        }
     }
 }
 
@@ -53,7 +55,10 @@ pub(crate) fn call<T>(plan: &PlanId, f: impl FnOnce() -> Outcome<T>) -> Outcome<
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         let text = panic_text(panic.as_ref());
         tracing::error!(plan.id = %plan, panic = text, "a participant panicked");
-        Err(ParticipantError::new(Fault::Panicked, format!("the participant panicked: {text}")))
+        Err(ParticipantError::new(
+            Fault::Panicked,
+            format!("the participant panicked: {text}"),
+        ))
     })
 }
 
@@ -66,14 +71,14 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// One participant to call.
-pub(crate) type Seat<'a> = (&'a ResourceName, &'a mut dyn Sandbox);
+pub(crate) type Seat<'a> = (&'a ResourceName, &'a mut (dyn Sandbox + 'static));
 
 /// Runs `f` on every seat, side by side where there is more than one, and returns every outcome in
 /// the order of the seats. All of them are run to their end, whatever the others do.
 pub(crate) fn each<T: Send>(
     plan: &PlanId,
     seats: Vec<Seat<'_>>,
-    f: &(dyn Fn(&ResourceName, &mut dyn Sandbox) -> Outcome<T> + Sync),
+    f: &(dyn Fn(&ResourceName, &mut (dyn Sandbox + 'static)) -> Outcome<T> + Sync),
 ) -> Vec<(ResourceName, Outcome<T>)> {
     if seats.len() < 2 {
         return seats

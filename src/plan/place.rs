@@ -34,7 +34,10 @@ impl Places {
         let who = format!("{}\0{plan}\0{generation}\0{name}", self.store);
         let hex = blake3::hash(who.as_bytes()).to_hex();
         let token = hex.as_str().chars().take(32).collect();
-        Place { dir: self.plan_dir(plan).join(name.file_name()), token }
+        Place {
+            dir: self.plan_dir(plan).join(name.file_name()),
+            token,
+        }
     }
 
     /// Makes the directory of `place`, empty and private.
@@ -70,7 +73,11 @@ impl Places {
 
 fn remove_below(parent: &Path, name: &OsStr) -> Outcome<()> {
     let failed = |error| {
-        ParticipantError::io("could not remove the sandbox's files", parent.join(name), error)
+        ParticipantError::io(
+            "could not remove the sandbox's files",
+            parent.join(name),
+            error,
+        )
     };
     match fs::Dir::open(parent) {
         Ok(dir) => fs::remove_tree(&dir, name, &mut |_| Ok(())).map_err(failed),

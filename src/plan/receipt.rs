@@ -77,11 +77,17 @@ pub struct ResourceReceipt {
 
 impl Receipt {
     pub(crate) fn first(body: ReceiptBody) -> Self {
-        Self { body: Arc::new(body), repeat: false }
+        Self {
+            body: Arc::new(body),
+            repeat: false,
+        }
     }
 
     pub(crate) fn repeated(body: ReceiptBody) -> Self {
-        Self { body: Arc::new(body), repeat: true }
+        Self {
+            body: Arc::new(body),
+            repeat: true,
+        }
     }
 
     /// True if the plan had been committed before this call: "already committed".
@@ -131,7 +137,13 @@ impl fmt::Display for Receipt {
             CommitOutcome::Committed => write!(f, "plan {}:{again} committed", self.body.plan)?,
         }
         for resource in &self.body.resources {
-            write!(f, "\n  {} ({}): {}", resource.name, resource.target, summary(&resource.changes))?;
+            write!(
+                f,
+                "\n  {} ({}): {}",
+                resource.name,
+                resource.target,
+                summary(&resource.changes)
+            )?;
         }
         Ok(())
     }
@@ -185,7 +197,9 @@ impl PlanDiff {
     /// True if nothing would be committed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.resources.iter().all(|resource| resource.changes.is_empty())
+        self.resources
+            .iter()
+            .all(|resource| resource.changes.is_empty())
     }
 }
 

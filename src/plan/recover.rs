@@ -1,15 +1,14 @@
 //! Finishing what a crash or a fault left. `docs/protocol.md` has the table of start-up cases.
 
 use super::apply::Failure;
-use super::commit::Ready;
 use super::receipt::{CommitOutcome, ReceiptBody, Recovered, ResourceReceipt};
 use super::settle::failed;
 use super::{Locked, story};
 use crate::crash;
-use crate::error::{Fault, PlanFault, RecoverError};
+use crate::error::{Fault, RecoverError};
 use crate::id::ResourceName;
 use crate::journal::{Decision, Verdict};
-use crate::sandbox::{Changes, Redo};
+use crate::sandbox::Redo;
 use crate::state::{PlanEvent, PlanState};
 use std::collections::BTreeMap;
 
@@ -41,9 +40,17 @@ impl Locked {
 
     /// A durable step failed in this process: the journal knows what became of it.
     fn resolve_doubt(&mut self) -> Result<Recovered, RecoverError> {
-        let record = self.services.journal.plan(&self.plan).map_err(self.journal_fault())?;
+        let record = self
+            .services
+            .journal
+            .plan(&self.plan)
+            .map_err(self.journal_fault())?;
         let decided = record.is_some_and(|record| record.state == PlanState::Committing);
-        let event = if decided { PlanEvent::FoundDecided } else { PlanEvent::FoundUndecided };
+        let event = if decided {
+            PlanEvent::FoundDecided
+        } else {
+            PlanEvent::FoundUndecided
+        };
         self.step(event)?;
         if decided {
             return self.resolve();
@@ -54,13 +61,19 @@ impl Locked {
 
     /// The journal has a decision, or a plan that was given up.
     fn resolve(&mut self) -> Result<Recovered, RecoverError> {
-        let decision = self.services.journal.decision(&self.plan).map_err(self.journal_fault())?;
+        let decision = self
+            .services
+            .journal
+            .decision(&self.plan)
+            .map_err(self.journal_fault())?;
         match decision {
             None if self.state == PlanState::Aborting => {
                 self.remove_given_up()?;
                 Ok(Recovered::Removed)
             }
-            None => Err(self.wrong_state("it is decided, but has no decision").into()),
+            None => Err(self
+                .wrong_state("it is decided, but has no decision")
+                .into()),
             Some(decision) if decision.verdict == Verdict::TakeBack => self.finish_take_back(),
             Some(decision) => self.finish_commit(decision),
         }
@@ -133,7 +146,8 @@ impl Locked {
     /// Redoes what a power cut may have lost after the plan was acknowledged.
     fn redo_applied(&mut self) -> Result<(), RecoverError> {
         let redos = self.live_redos()?;
-        self.apply_all(&redos).map_err(|(name, error)| failed(&self.plan, &name, error))
+        self.apply_all(&redos)
+            .map_err(|(name, error)| failed(&self.plan, &name, error))
     }
 
     /// The redo of every participant that can be reached. Values of a process that is gone went
@@ -157,19 +171,26 @@ impl Locked {
 
     /// The receipt of a plan whose committing process died before it could write one.
     fn rebuilt_receipt(&self, decision: &Decision) -> ReceiptBody {
-        let parts: BTreeMap<_, _> =
-            decision.participants.iter().map(|part| (&part.name, part)).collect();
+        let parts: BTreeMap<_, _> = decision
+            .participants
+            .iter()
+            .map(|part| (&part.name, part))
+            .collect();
         let resources = self.body.participants.iter().map(|(name, participant)| {
             let part = parts.get(name);
             let live = participant.sandbox.as_ref().ok();
             ResourceReceipt {
                 name: name.clone(),
                 kind: participant.record.kind.clone(),
-                target: live
-                    .map_or_else(|| participant.record.key.to_string(), |sandbox| sandbox.target()),
+                target: live.map_or_else(
+                    || participant.record.key.to_string(),
+                    |sandbox| sandbox.target(),
+                ),
                 view: live.map_or("gone", |sandbox| sandbox.view()).to_owned(),
                 applied: part.is_some(),
-                changes: part.map(|part| part.changes.clone()).unwrap_or_default(),
+                changes: part
+                    .and_then(|part| serde_json::from_str(&part.changes).ok())
+                    .unwrap_or_default(),
                 digest: part.map(|part| part.digest.clone()).unwrap_or_default(),
             }
         });

@@ -54,6 +54,9 @@ impl ResourceLocks {
             files.push(lock.map_err(GuardFailure::Lock)?);
         }
         tracing::trace!(plan.id = %plan, locks = files.len(), "resource.lock.hold");
-        Ok(Self { _files: files, _mutexes: mutexes })
+        Ok(Self {
+            _files: files,
+            _mutexes: mutexes,
+        })
     }
 }

@@ -24,12 +24,15 @@ impl Locked {
                 crash::point("rollback.recorded");
             }
             PlanState::Applied | PlanState::Done => {
-                return Err(self.wrong_state("it is committed and cannot be rolled back").into());
+                return Err(self
+                    .wrong_state("it is committed and cannot be rolled back")
+                    .into());
             }
             _ => return Err(self.wrong_state("it cannot be rolled back now").into()),
         }
         let names = self.body.participants.keys().cloned().collect();
-        self.remove_given_up().map_err(|error| self.as_rollback(error))?;
+        self.remove_given_up()
+            .map_err(|error| self.as_rollback(error))?;
         Ok(names)
     }
 
@@ -47,12 +50,20 @@ impl Locked {
     fn as_rollback(&self, error: RecoverError) -> RollbackError {
         match error {
             RecoverError::Plan(fault) => RollbackError::Plan(fault),
-            RecoverError::Journal(source) => {
-                RollbackError::Plan(PlanFault::Journal { plan: self.plan.clone(), source })
-            }
-            RecoverError::Participant { plan, resource, source } => {
-                RollbackError::Participant { plan, resource, stage: Stage::Discard, source }
-            }
+            RecoverError::Journal(source) => RollbackError::Plan(PlanFault::Journal {
+                plan: self.plan.clone(),
+                source,
+            }),
+            RecoverError::Participant {
+                plan,
+                resource,
+                source,
+            } => RollbackError::Participant {
+                plan,
+                resource,
+                stage: Stage::Discard,
+                source,
+            },
         }
     }
 }

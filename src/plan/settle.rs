@@ -22,7 +22,8 @@ impl Locked {
             let plan = self.plan.clone();
             for (name, sandbox) in self.seats() {
                 if let Some(redo) = redos.get(name) {
-                    call(&plan, || sandbox.settle(redo)).map_err(|source| failed(&plan, name, source))?;
+                    call(&plan, || sandbox.settle(redo))
+                        .map_err(|source| failed(&plan, name, source))?;
                 }
             }
             crash::point("settle.synced");
@@ -37,9 +38,18 @@ impl Locked {
 
     /// The redo of every participant in the durable decision.
     pub(super) fn redos(&self) -> Result<BTreeMap<ResourceName, Redo>, PlanFault> {
-        let decision = self.services.journal.decision(&self.plan).map_err(self.journal_fault())?;
-        let parts = decision.map(|decision| decision.participants).unwrap_or_default();
-        Ok(parts.into_iter().map(|part| (part.name, Redo(part.redo))).collect())
+        let decision = self
+            .services
+            .journal
+            .decision(&self.plan)
+            .map_err(self.journal_fault())?;
+        let parts = decision
+            .map(|decision| decision.participants)
+            .unwrap_or_default();
+        Ok(parts
+            .into_iter()
+            .map(|part| (part.name, Redo(part.redo)))
+            .collect())
     }
 
     /// Removes every sandbox of a plan that needs them no more, then its place.
@@ -47,7 +57,9 @@ impl Locked {
         let (plan, services) = (self.plan.clone(), self.services.clone());
         let names: Vec<ResourceName> = self.body.participants.keys().cloned().collect();
         for name in names {
-            let Some(participant) = self.body.participants.get_mut(&name) else { continue };
+            let Some(participant) = self.body.participants.get_mut(&name) else {
+                continue;
+            };
             if let Ok(sandbox) = &mut participant.sandbox {
                 discard(&services, (&plan, &name), &mut **sandbox)
                     .map_err(|source| failed(&plan, &name, source))?;
@@ -82,7 +94,9 @@ pub(super) fn discard(
     sandbox: &mut dyn Sandbox,
 ) -> Outcome<()> {
     let (plan, name) = about;
-    services.work((plan, name, Stage::Settle), |work| call(plan, || sandbox.discard(work)))
+    services.work((plan, name, Stage::Settle), |work| {
+        call(plan, || sandbox.discard(work))
+    })
 }
 
 pub(super) fn failed(plan: &PlanId, name: &ResourceName, source: ParticipantError) -> RecoverError {
