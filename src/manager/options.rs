@@ -10,7 +10,7 @@ use crate::error::OpenError;
 use crate::fs;
 use crate::journal::{JournalStore, MemoryJournal};
 use crate::lock::{LockTable, LockWait};
-use crate::plan::{EventHub, Places, Services};
+use crate::plan::{EventHub, Places, Services, Without};
 use crate::sandbox::Kind;
 use crate::sandbox::directory::DirectoryKind;
 use crate::sync::Rank;
@@ -39,6 +39,7 @@ pub struct ManagerBuilder {
     recover_at_open: bool,
     kinds: BTreeMap<&'static str, Arc<dyn Kind>>,
     cancelled: CancelFlag,
+    without: Without,
 }
 
 impl Default for ManagerBuilder {
@@ -50,6 +51,7 @@ impl Default for ManagerBuilder {
             recover_at_open: true,
             kinds: BTreeMap::from([(directory.name(), directory)]),
             cancelled: CancelFlag::default(),
+            without: Without::default(),
         }
     }
 }
@@ -83,6 +85,14 @@ impl ManagerBuilder {
     /// never interrupted.
     pub fn cancelled(mut self, flag: CancelFlag) -> Self {
         self.cancelled = flag;
+        self
+    }
+
+    /// Takes mechanisms out, for a negative control: a test that must fail without them.
+    #[doc(hidden)]
+    #[cfg(debug_assertions)]
+    pub fn without(mut self, change: impl FnOnce(&mut Without)) -> Self {
+        change(&mut self.without);
         self
     }
 
@@ -145,6 +155,7 @@ impl ManagerBuilder {
             cancelled: self.cancelled,
             instance: clock::fresh_token(),
             boot: fs::boot_id(),
+            without: self.without,
         };
         let inner = Inner {
             services: Arc::new(services),

@@ -131,7 +131,7 @@ impl Locked {
                 source,
             });
         };
-        let epoch = self.record.epoch;
+        let epoch = self.epoch();
         let back = Decision {
             verdict: Verdict::TakeBack,
             epoch,

@@ -295,7 +295,7 @@ impl Locked {
         });
         let decision = Decision {
             plan: self.plan.clone(),
-            epoch: self.record.epoch,
+            epoch: self.epoch(),
             verdict: Verdict::Commit,
             boot: self.services.boot.clone(),
             participants: parts.collect(),
@@ -369,7 +369,7 @@ impl Locked {
         let text =
             serde_json::to_string(&body).map_err(|error| self.in_doubt(Stage::Apply, error))?;
         let journal = &self.services.journal;
-        let stored = journal.finish(&self.plan, self.record.epoch, next, &text, Durability::Lazy);
+        let stored = journal.finish(&self.plan, self.epoch(), next, &text, Durability::Lazy);
         stored.map_err(|error| self.in_doubt(Stage::Apply, error))?;
         self.step(event)?;
         crash::point("commit.recorded");

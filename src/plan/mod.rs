@@ -5,11 +5,12 @@
 //! epoch of its own. There is no other way to the participants.
 
 use crate::error::{Explain as _, Fault, LockError, ParticipantError, PlanFault, Stage};
-use crate::id::{PlanId, ResourceKey, ResourceName};
+use crate::id::{Epoch, PlanId, ResourceKey, ResourceName};
 use crate::journal::{Durability, JournalStore, PlanRecord, SandboxRecord};
 use crate::lock::{self, KeyGuard, KeyHandle, Lease, LockTable, LockWait};
 use crate::sandbox::{Kind, Outcome, Place, Progress, Sandbox, Work};
 use crate::state::{PlanEvent, PlanState};
+use crate::sync::Rank;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,6 +59,22 @@ pub(crate) struct Services {
     pub(crate) instance: String,
     /// Text that changes when the machine starts anew.
     pub(crate) boot: String,
+    /// Mechanisms taken out for a negative control.
+    pub(crate) without: Without,
+}
+
+/// Mechanisms taken out of a manager so that a test can show that it fails without them. All false,
+/// always, in a release build.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Without {
+    /// No plan lock: every taking gets a mutex of its own and no lease.
+    pub plan_lock: bool,
+    /// No fencing: every write names the newest epoch instead of its own.
+    pub fencing: bool,
+    /// No resource locks.
+    pub resource_locks: bool,
 }
 
 impl Services {
@@ -161,7 +178,14 @@ impl Locked {
             source,
         };
         refuse_reentry().map_err(lock)?;
-        let guard = handle.lock(taking.wait, taking.operation).map_err(lock)?;
+        let guard = if services.without.plan_lock {
+            let nobody_else_sees_it = LockTable::new(Rank::Plan);
+            nobody_else_sees_it
+                .lock(&plan, taking.wait, taking.operation)
+                .map_err(lock)?
+        } else {
+            handle.lock(taking.wait, taking.operation).map_err(lock)?
+        };
         let lease = services.lease(&plan, taking).map_err(lock)?;
         let acquired = services
             .journal
@@ -251,7 +275,7 @@ impl Locked {
             plan: plan(),
             source,
         })?;
-        let (epoch, journal) = (self.record.epoch, &self.services.journal);
+        let (epoch, journal) = (self.epoch(), &self.services.journal);
         journal
             .advance(&self.plan, epoch, next, word, detail, durability)
             .map_err(|source| PlanFault::Journal {
@@ -259,6 +283,16 @@ impl Locked {
                 source,
             })?;
         self.step(event).map(drop)
+    }
+
+    /// The epoch that this taking writes with.
+    fn epoch(&self) -> Epoch {
+        if self.services.without.fencing
+            && let Ok(Some(record)) = self.services.journal.plan(&self.plan)
+        {
+            return record.epoch;
+        }
+        self.record.epoch
     }
 
     fn journal_fault(&self) -> impl Fn(crate::error::JournalError) -> PlanFault + use<> {
@@ -339,7 +373,7 @@ impl Locked {
             tracing::warn!(plan.id = %self.plan, %error, "a half-opened sandbox stays");
             return;
         }
-        if let Err(error) = journal.delist(&self.plan, self.record.epoch, &record.name) {
+        if let Err(error) = journal.delist(&self.plan, self.epoch(), &record.name) {
             tracing::warn!(plan.id = %self.plan, %error, "a half-opened sandbox stays listed");
         }
     }

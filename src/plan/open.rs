@@ -197,7 +197,7 @@ impl Locked {
     fn enlist(&self, record: &SandboxRecord) -> Result<(), PlanFault> {
         let journal = &self.services.journal;
         journal
-            .enlist(&self.plan, self.record.epoch, record)
+            .enlist(&self.plan, self.epoch(), record)
             .map_err(self.journal_fault())
     }
 

@@ -55,6 +55,7 @@ impl Locked {
     /// Removes every sandbox of a plan that needs them no more, then its place.
     pub(super) fn sweep(&mut self, point: &'static str) -> Result<(), RecoverError> {
         let (plan, services) = (self.plan.clone(), self.services.clone());
+        let epoch = self.epoch();
         let names: Vec<ResourceName> = self.body.participants.keys().cloned().collect();
         for name in names {
             let Some(participant) = self.body.participants.get_mut(&name) else {
@@ -69,7 +70,7 @@ impl Locked {
             removed.map_err(|source| failed(&plan, &name, source))?;
             services
                 .journal
-                .delist(&plan, self.record.epoch, &name)
+                .delist(&plan, epoch, &name)
                 .map_err(self.journal_fault())?;
             self.body.participants.remove(&name);
             crash::point(point);
