@@ -100,17 +100,15 @@ fn reported_race_every_sandbox_is_committed_exactly_once() {
     }
 }
 
-/// The negative control: the same schedule with the plan lock taken out must fail, every time, and
-/// with the reported kind of failure.
+/// The negative control: the same schedule with the plan lock taken out must fail, every time: a
+/// sandbox is committed twice, a caller meets a half-committed one, or two callers hold one body.
 #[test]
 fn reported_race_control_without_the_plan_lock_fails_every_time() {
     for threads in [2, 3, 8] {
         for _ in 0..5 {
             let round = race(threads, 4, true);
-            assert!(
-                round.applied > 4,
-                "{threads} threads passed without the plan lock: {round:?}"
-            );
+            let right = Round { applied: 4, firsts: 1, errors: 0, panics: 0 };
+            assert_ne!(round, right, "{threads} threads passed without the plan lock");
         }
     }
 }
