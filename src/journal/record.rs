@@ -44,8 +44,6 @@ pub struct SandboxRecord {
     pub kind: String,
     /// The identity of the real thing.
     pub key: ResourceKey,
-    /// Name of its directory inside the store.
-    pub place: String,
     /// A text unique to this sandbox on the machine.
     pub token: String,
     /// What the participant needs to reopen it; opaque here.
@@ -105,6 +103,8 @@ pub struct Part {
     pub volatile: bool,
     /// What it must carry out; opaque here.
     pub redo: String,
+    /// What it will change, as JSON for the receipt; opaque here.
+    pub changes: String,
     /// Digest of what was sealed, in hex.
     pub digest: String,
 }
@@ -118,6 +118,8 @@ pub struct Decision {
     pub epoch: Epoch,
     /// What was decided.
     pub verdict: Verdict,
+    /// Which start of the machine it was decided in.
+    pub boot: String,
     /// Who has to act on it, in the order given.
     pub participants: Vec<Part>,
     /// When it was decided: milliseconds since the Unix epoch.

@@ -1,76 +1,40 @@
-//! The only door to latches and threads.
-#![expect(clippy::disallowed_types, reason = "this is the door")]
+//! The only door to latches, channels and threads.
+//!
+//! Every latch has a [`Rank`], and a debug build checks every acquisition against the declared
+//! [order]. An executor that embeds this crate may give its own locks a rank here, or note them with
+//! [`witness::enter`], and has them checked together with ours.
 
+mod latch;
 pub mod order;
 pub mod witness;
 
+pub use latch::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
 pub use order::Rank;
-pub use parking_lot::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
-
-/// A mutual exclusion latch with a rank.
-#[derive(Debug)]
-pub struct Mutex<T> {
-    inner: parking_lot::Mutex<T>,
-}
-
-impl<T> Mutex<T> {
-    /// A latch of this rank.
-    pub fn new(_rank: Rank, _name: &'static str, value: T) -> Self {
-        Self {
-            inner: parking_lot::Mutex::new(value),
-        }
-    }
-
-    /// Takes the latch.
-    pub fn lock(&self) -> MutexGuard<'_, T> {
-        self.inner.lock()
-    }
-}
-
-/// A reader-writer latch with a rank.
-#[derive(Debug)]
-pub struct RwLock<T> {
-    inner: parking_lot::RwLock<T>,
-}
-
-impl<T> RwLock<T> {
-    /// A latch of this rank.
-    pub fn new(_rank: Rank, _name: &'static str, value: T) -> Self {
-        Self {
-            inner: parking_lot::RwLock::new(value),
-        }
-    }
-
-    /// Takes the latch to read.
-    pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        self.inner.read()
-    }
-
-    /// Takes the latch to write.
-    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        self.inner.write()
-    }
-}
 
 /// Threads.
 pub mod thread {
     use std::io;
-    pub use std::thread::{JoinHandle, current, scope};
+    pub use std::thread::{JoinHandle, Scope, ScopedJoinHandle, current, scope, sleep};
 
-    /// Starts a named thread.
+    /// Starts a thread named `name`.
     ///
     /// # Errors
-    /// What the operating system says.
-    pub fn spawn<F, T>(name: &str, f: F) -> io::Result<JoinHandle<T>>
+    /// What the operating system said if it has no thread to give.
+    pub fn spawn<T, F>(name: &str, body: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        std::thread::Builder::new().name(name.to_owned()).spawn(f)
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(body)
     }
 }
 
-/// Channels.
+/// Channels between threads.
 pub mod channel {
-    pub use crossbeam::channel::*;
+    pub use crossbeam::channel::{
+        Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError, TrySendError,
+        bounded, select, unbounded,
+    };
 }
