@@ -193,10 +193,7 @@ impl Gate {
         mut crowd: MutexGuard<'_, Option<Box<Crowd>>>,
     ) -> Result<(), Refusal> {
         let watch = Stopwatch::start();
-        let deadline = match wait {
-            LockWait::For(_) => wait.deadline(),
-            LockWait::Block | LockWait::Try => None,
-        };
+        let deadline = wait.deadline();
         let waiter = Arc::new(Waiter {
             mark,
             is_holder: AtomicBool::new(false),
@@ -205,12 +202,11 @@ impl Gate {
         let queue = &mut crowd.get_or_insert_default().queue;
         queue.push_back(Arc::clone(&waiter));
         loop {
-            let timed_out = match deadline {
-                Some(deadline) => waiter.turn.wait_until(&mut crowd, deadline),
-                None => {
-                    waiter.turn.wait(&mut crowd);
-                    false
-                }
+            let timed_out = if let Some(deadline) = deadline {
+                waiter.turn.wait_until(&mut crowd, deadline)
+            } else {
+                waiter.turn.wait(&mut crowd);
+                false
             };
             if waiter.is_holder.load(Ordering::Relaxed) {
                 return Ok(());
@@ -222,9 +218,9 @@ impl Gate {
         if let Some(crowd) = crowd.as_mut() {
             crowd.queue.retain(|other| !Arc::ptr_eq(other, &waiter));
         }
-        let waited = millis(watch.elapsed());
+        let waited_ms = millis(watch.elapsed());
         // Invariant 3: somebody holds the gate, and is named here.
-        Err(Refusal::TimedOut(self.look(&mut crowd), waited))
+        Err(Refusal::TimedOut(self.look(&mut crowd), waited_ms))
     }
 
     #[cold]

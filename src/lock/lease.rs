@@ -80,11 +80,11 @@ impl Lease {
             (Polled::TimedOut(waited_ms), _) => Err(LockError::TimedOut {
                 key: key(),
                 waited_ms,
-                holder: door.holder(),
+                holder: door.holder().map(Box::new),
             }),
             (Polled::Busy | Polled::Taken, _) => Err(LockError::Busy {
                 key: key(),
-                holder: door.holder(),
+                holder: door.holder().map(Box::new),
             }),
         }
     }

@@ -147,12 +147,12 @@ impl<K: Key> Slot<K> {
             },
             Refusal::Busy(seen) => LockError::Busy {
                 key,
-                holder: Some(self.named(seen)),
+                holder: Some(Box::new(self.named(seen))),
             },
             Refusal::TimedOut(seen, waited_ms) => LockError::TimedOut {
                 key,
                 waited_ms,
-                holder: seen.map(|seen| self.named(seen)),
+                holder: seen.map(|seen| Box::new(self.named(seen))),
             },
         }
     }
