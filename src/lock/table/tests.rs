@@ -255,8 +255,8 @@ fn many_threads_never_hold_one_key_together_and_leave_nothing() {
         }
     };
     thread::scope(|scope| {
-        for seed in 1..=4 {
-            scope.spawn(move || work(seed * 0x9e37_79b9_7f4a_7c15));
+        for seed in [11, 222, 3_333, 44_444] {
+            scope.spawn(move || work(seed));
         }
     });
     assert_eq!(taken.into_inner() + refused.into_inner(), 20_000);
