@@ -42,20 +42,20 @@ mod stored;
 #[cfg(feature = "sqlite")]
 mod writer;
 
-pub use memory::MemoryJournal;
-pub use record::{Decision, Durability, Entry, Part, PlanRecord, SandboxRecord, Verdict};
+pub(crate) use memory::MemoryJournal;
+pub(crate) use record::{Decision, Durability, Entry, Part, PlanRecord, SandboxRecord, Verdict};
 #[cfg(feature = "sqlite")]
-pub use sqlite::SqliteJournal;
+pub(crate) use sqlite::SqliteJournal;
 
 /// The outcome of a call to the journal.
-pub type Journaled<T> = Result<T, JournalError>;
+pub(crate) type Journaled<T> = Result<T, JournalError>;
 
 /// A store of plans.
 ///
 /// Every method may fail with [`JournalError::Store`], [`JournalError::Corrupt`] or
 /// [`JournalError::Newer`]; every write also with [`JournalError::Poisoned`]. A write for a plan
 /// that the store does not know is [`JournalError::Fenced`]: it was forgotten meanwhile.
-pub trait JournalStore: fmt::Debug + Send + Sync {
+pub(crate) trait JournalStore: fmt::Debug + Send + Sync {
     /// Gives the caller a new epoch of `plan` and notes what it is doing. Lazy.
     ///
     /// A plan that the store does not know is made if `create` is true (open, with a fresh

@@ -17,7 +17,7 @@ const READERS_MAX: usize = 4;
 /// A journal in a file. Any number of processes may have it open; each has one thread that writes,
 /// started by the first write.
 #[derive(Debug)]
-pub struct SqliteJournal {
+pub(crate) struct SqliteJournal {
     path: PathBuf,
     writer: Writer,
     /// Idle connections. A leaf latch, held only to take one or to put it back.
@@ -31,7 +31,7 @@ impl SqliteJournal {
     /// `JournalError::Corrupt` if the file is not a journal, `JournalError::Newer` if a newer
     /// planbox wrote it; in both cases it is left as it was. `JournalError::Store` if the SQLite
     /// library is older than 3.51.3, or the file system or the file refuses.
-    pub fn open(store_dir: &Path) -> Journaled<Self> {
+    pub(crate) fn open(store_dir: &Path) -> Journaled<Self> {
         let path = schema::locate(store_dir)?;
         let journal = Self {
             writer: Writer::new(&path),
@@ -44,14 +44,14 @@ impl SqliteJournal {
     }
 
     /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// How many transactions this handle has committed: fewer than writes, if writes met.
-    #[must_use]
-    pub fn commits(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn commits(&self) -> u64 {
         self.writer.commits()
     }
 

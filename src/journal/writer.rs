@@ -87,6 +87,7 @@ impl Writer {
     }
 
     /// How many transactions were committed.
+    #[cfg(test)]
     pub(super) fn commits(&self) -> u64 {
         self.told.commits.load(Ordering::Relaxed)
     }
