@@ -11,7 +11,9 @@
 //!    is still the newest. Epochs of one plan id never come back, not even after
 //!    [`JournalStore::forget`].
 //! 3. A failed durable write is never tried again: it poisons the journal of this process
-//!    ([`JournalError::Poisoned`]), because nobody knows what reached the disk.
+//!    ([`JournalError::Poisoned`]), because nobody knows what reached the disk. The first
+//!    transaction of a journal that was opened again is always flushed: it settles what was in
+//!    doubt, before anybody acts on it.
 //! 4. A record that does not match its checksum, or a row too many or too few, is
 //!    [`JournalError::Corrupt`]; nothing is guessed.
 //! 5. The journal stores states, it does not judge moves: that is `PlanState::next`, one floor up.

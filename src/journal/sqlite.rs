@@ -7,7 +7,7 @@ use super::writer::Writer;
 use super::{JournalStore, Journaled, audit, schema};
 use crate::id::{Epoch, PlanId, ResourceName};
 use crate::state::PlanState;
-use crate::sync::{Mutex, Rank};
+use crate::sync::{Mutex, Rank, witness};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +68,7 @@ impl SqliteJournal {
 
     /// Runs `look` over one snapshot. A connection that failed is not used again.
     fn read<T>(&self, look: impl FnOnce(&mut SqliteRows<'_>) -> Journaled<T>) -> Journaled<T> {
+        witness::about_to_block("journal");
         let idle = self.readers.lock().pop();
         let conn = match idle {
             Some(conn) => conn,
@@ -414,6 +415,42 @@ mod tests {
             .collect();
         generations.sort_unstable();
         assert_eq!(generations, (1..=8).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn what_a_dead_maker_left_is_swept() {
+        let (dir, journal) = fresh();
+        drop(journal);
+        for name in ["journal.db.0123.new", "journal.db.0123.new-journal"] {
+            std::fs::File::create(dir.path().join(name)).unwrap();
+        }
+        drop(SqliteJournal::open(dir.path()).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_written_into_a_file_that_was_replaced() {
+        let (dir, journal) = fresh();
+        let record = begin(&journal, "p");
+        let aside = dir.path().join("aside");
+        std::fs::hard_link(journal.path(), &aside).unwrap();
+        std::fs::remove_file(journal.path()).unwrap();
+        let gone = journal.enlist(&record.plan, record.epoch, &sandbox("a"));
+        assert!(
+            matches!(gone, Err(JournalError::Corrupt { .. })),
+            "{gone:?}"
+        );
+        std::fs::File::create(journal.path()).unwrap();
+        let replaced = journal.enlist(&record.plan, record.epoch, &sandbox("a"));
+        assert!(
+            matches!(replaced, Err(JournalError::Corrupt { .. })),
+            "{replaced:?}"
+        );
+        std::fs::remove_file(journal.path()).unwrap();
+        std::fs::hard_link(&aside, journal.path()).unwrap();
+        journal
+            .enlist(&record.plan, record.epoch, &sandbox("a"))
+            .unwrap();
     }
 
     #[test]
