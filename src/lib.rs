@@ -1,6 +1,8 @@
 //! Planbox: see README.
+mod clock;
 pub mod crash;
 pub mod error;
+mod fs;
 pub mod id;
 pub mod sandbox;
 pub mod state;
