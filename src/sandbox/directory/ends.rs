@@ -74,7 +74,10 @@ impl Tree {
     }
 
     fn explain(&self, rel: &Rel, error: io::Error) -> Astray {
-        match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        match error
+            .raw_os_error()
+            .map(rustix::io::Errno::from_raw_os_error)
+        {
             Some(rustix::io::Errno::NOENT) => Astray::Changed("nothing"),
             Some(rustix::io::Errno::NOTDIR) => Astray::Changed("not a directory"),
             Some(rustix::io::Errno::LOOP) => Astray::Changed("a symbolic link"),
@@ -116,12 +119,7 @@ pub(super) fn parent_conflict(op: &Op, now: &str) -> Conflict {
 
 /// The conflict of an operation at whose path there is now `theirs`.
 pub(super) fn conflict(op: &Op, theirs: Option<&Stat>) -> Conflict {
-    Conflict::new(
-        op.path.shown(),
-        op.base(),
-        describe_stat(theirs),
-        op.ours(),
-    )
+    Conflict::new(op.path.shown(), op.base(), describe_stat(theirs), op.ours())
 }
 
 /// As [`conflict`], for a thing that looks as before from outside.
@@ -160,6 +158,9 @@ impl Ends {
 /// The directory and the name of an operation that has both.
 pub(super) fn split(op: &Op) -> Outcome<(Rel, &OsStr)> {
     op.path.split().ok_or_else(|| {
-        ParticipantError::new(Fault::Corrupt, "an operation wants to replace the root itself")
+        ParticipantError::new(
+            Fault::Corrupt,
+            "an operation wants to replace the root itself",
+        )
     })
 }

@@ -5,15 +5,12 @@
 //! are relative to the root and lead through directories that were there when the plan began.
 
 use super::text::{Bytes, Rel};
-use crate::fs::{FileKind, Stat};
+use crate::fs::{FileKind, Stat, Time};
 use crate::sandbox::Changes;
 use serde::{Deserialize, Serialize};
 
 /// Version of the `sealed` and `redo` files.
 pub(super) const FORMAT: u32 = 1;
-
-/// Seconds and nanoseconds since the Unix epoch.
-pub(super) type Time = (i64, u32);
 
 /// The bits that `chmod` sets.
 pub(super) const MODE_BITS: u32 = 0o7777;
@@ -84,7 +81,11 @@ impl Image {
             dev: stat.dev,
             ino: stat.ino,
             what,
-            size: if what == What::Directory { 0 } else { stat.size },
+            size: if what == What::Directory {
+                0
+            } else {
+                stat.size
+            },
             mtime: stat.mtime,
             mode: stat.mode & MODE_BITS,
             tree: None,
@@ -206,9 +207,7 @@ impl Op {
         match &self.act {
             Act::Create { staged, .. } | Act::Replace { staged, .. } => staged.describe(),
             Act::Delete { .. } => "nothing".to_owned(),
-            Act::Meta { base, new, .. } => {
-                describe("directory", 0, base.mtime, new.mode)
-            }
+            Act::Meta { base, new, .. } => describe("directory", 0, base.mtime, new.mode),
         }
     }
 

@@ -5,13 +5,15 @@
 //! otherwise inside the root, in `ROOT/.planbox/<token>/` with mode 0700. That name is never part
 //! of a view, a scan or a diff. The view has no such need: it may be on another file system.
 
-use super::names::IN_ROOT;
 use crate::error::{Fault, ParticipantError};
 use crate::fs::{self, Dir};
 use crate::sandbox::{Outcome, Place};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::io;
+
+/// Name of the directory inside the root that holds staging directories.
+pub(super) const IN_ROOT: &str = ".planbox";
 
 /// Name of the staging directory inside the place.
 const IN_PLACE: &str = "staging";
@@ -36,7 +38,7 @@ impl Side {
     /// The side that is on the mount of `root`.
     pub(super) fn choose(root: &Dir, place: &Dir) -> io::Result<Self> {
         let (here, there) = (root.stat()?, place.stat()?);
-        Ok(if (here.dev, here.mount) == (there.dev, there.mount) {
+        Ok(if here.same_mount(&there) {
             Self::Place
         } else {
             Self::Root
@@ -78,9 +80,7 @@ impl Site<'_> {
                 maybe(dir.child(OsStr::new(NEW)))?,
                 maybe(dir.child(OsStr::new(OLD)))?,
             );
-            Ok(new
-                .zip(old)
-                .map(|(new, old)| Staging { dir, new, old }))
+            Ok(new.zip(old).map(|(new, old)| Staging { dir, new, old }))
         });
         found.map_err(|error| ParticipantError::io("open the staging", self.shown(), error))
     }
@@ -130,15 +130,15 @@ impl Site<'_> {
         let removed = self.parent(root).and_then(|parent| {
             let Some(parent) = parent else { return Ok(()) };
             if parent.stat_at(self.name())?.is_some() {
-                fs::remove_tree(&parent, self.name(), &mut || Ok(()))?;
+                fs::remove_tree(&parent, self.name(), &mut |_| Ok(()))?;
             }
             match (self.side, root) {
-                (Side::Root, Some(root)) => keeping_time(root, || {
-                    match root.remove_dir(OsStr::new(IN_ROOT)) {
+                (Side::Root, Some(root)) => {
+                    keeping_time(root, || match root.remove_dir(OsStr::new(IN_ROOT)) {
                         Err(error) if !is_in_use(&error) => Err(error),
                         _ => Ok(()),
-                    }
-                }),
+                    })
+                }
                 _ => Ok(()),
             }
         });
@@ -193,7 +193,7 @@ fn keeping_time<T>(root: &Dir, step: impl FnOnce() -> io::Result<T>) -> io::Resu
     let after = root.stat()?;
     if after.mtime != before.mtime {
         // A root that is not ours cannot be stamped; then it shows when staging came and went.
-        drop(root.set_mtime(after.mtime, before.mtime));
+        drop(root.set_mtime(before.mtime));
     }
     done
 }

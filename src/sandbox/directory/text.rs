@@ -157,7 +157,13 @@ mod tests {
 
     #[test]
     fn any_bytes_come_back_as_they_were() {
-        for bytes in [&b"plain"[..], b"", b"a\nb\x1b", b"\xff\xfe\x00", "gr\u{fc}n".as_bytes()] {
+        for bytes in [
+            &b"plain"[..],
+            b"",
+            b"a\nb\x1b",
+            b"\xff\xfe\x00",
+            "gr\u{fc}n".as_bytes(),
+        ] {
             let json = serde_json::to_string(&Bytes(bytes.to_vec())).unwrap();
             let back: Bytes = serde_json::from_str(&json).unwrap();
             assert_eq!(back.0, bytes, "{json}");
@@ -175,7 +181,10 @@ mod tests {
         let good: Rel = serde_json::from_str("\"a/./b//c/\"").unwrap();
         assert_eq!(good.as_path(), Path::new("a/b/c"));
         let (parent, name) = good.split().unwrap();
-        assert_eq!((parent.as_path(), name), (Path::new("a/b"), OsStr::new("c")));
+        assert_eq!(
+            (parent.as_path(), name),
+            (Path::new("a/b"), OsStr::new("c"))
+        );
         assert!(serde_json::from_str::<Rel>("\"\"").unwrap().is_root());
     }
 }

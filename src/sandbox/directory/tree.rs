@@ -45,14 +45,15 @@ pub(super) trait Visitor {
 /// Walks everything below `top`, with a bounded number of descriptors at any depth.
 pub(super) fn walk(top: Dir, visitor: &mut dyn Visitor) -> Outcome<()> {
     let failed = |error| ParticipantError::io("read a directory", PathBuf::new(), error);
-    let mut cursor = Cursor::new(top);
+    let mut cursor = Cursor::new(&top).map_err(failed)?;
+    drop(top);
     let mut levels = vec![sorted(cursor.dir()).map_err(failed)?.into_iter()];
     let mut path: Vec<u8> = Vec::new();
     while let Some(level) = levels.last_mut() {
         let Some(name) = level.next() else {
             levels.pop();
             if !levels.is_empty() {
-                cursor.leave().map_err(failed)?;
+                drop(cursor.leave().map_err(failed)?);
                 visitor.leave()?;
                 pop(&mut path);
             }
@@ -80,9 +81,7 @@ pub(super) fn walk(top: Dir, visitor: &mut dyn Visitor) -> Outcome<()> {
 }
 
 fn sorted(dir: &Dir) -> io::Result<Vec<OsString>> {
-    let mut names: Vec<OsString> = dir.entries()?.into_iter().map(|(name, _)| name).collect();
-    names.sort_unstable();
-    Ok(names)
+    Ok(dir.entries()?.sorted())
 }
 
 fn push(path: &mut Vec<u8>, name: &OsStr) {
@@ -170,7 +169,12 @@ pub(super) fn digest(dir: &Dir, name: &OsStr) -> Outcome<String> {
 /// `mask` leaves out permission bits of a directory: one that waits in a slot is writable for its
 /// owner whatever it will be in its place, because a directory that its owner cannot write cannot
 /// be moved.
-pub(super) fn differs(dir: &Dir, name: &OsStr, image: &Image, mask: u32) -> Outcome<Option<String>> {
+pub(super) fn differs(
+    dir: &Dir,
+    name: &OsStr,
+    image: &Image,
+    mask: u32,
+) -> Outcome<Option<String>> {
     let stat = dir
         .stat_at(name)
         .map_err(|error| ParticipantError::io("look at a name", name, error))?;
@@ -188,9 +192,9 @@ pub(super) fn differs(dir: &Dir, name: &OsStr, image: &Image, mask: u32) -> Outc
         return Ok(Some(describe_stat(Some(&stat))));
     }
     match &image.tree {
-        Some(tree) if *tree != digest(dir, name)? => {
-            Ok(Some("a directory in which something was changed".to_owned()))
-        }
+        Some(tree) if *tree != digest(dir, name)? => Ok(Some(
+            "a directory in which something was changed".to_owned(),
+        )),
         _ => Ok(None),
     }
 }
