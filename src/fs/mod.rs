@@ -25,7 +25,8 @@ pub(crate) use copy::{CopyMethod, CopyWish, copy_file};
 pub(crate) use cursor::Cursor;
 pub(crate) use dir::{Dir, set_file_mode, set_file_mtime};
 pub(crate) use durable::{
-    TEMP_PREFIX, dirty_bytes, flushes, make_private_dirs, sync_all, sync_data, write_durably,
+    TEMP_PREFIX, boot_id, dirty_bytes, flushes, make_private_dirs, sync_all, sync_data,
+    write_durably,
 };
 pub(crate) use entries::Names;
 pub(crate) use open::{Moved, RenameStorm, is_moved, is_rename_storm};

@@ -2,14 +2,27 @@
 
 mod apply;
 mod attributes;
+mod check;
+mod delta;
 mod ends;
+mod exclude;
+mod listing;
+mod manifest;
+mod notes;
 mod ops;
+mod restored;
+mod scan;
 mod settle;
+mod stage;
 mod staging;
+mod stored;
 mod takeback;
 mod text;
 mod times;
 mod tree;
+mod view;
+
+pub use view::{ViewChoice, ViewKind};
 
 /// placeholder
 #[derive(Debug)]

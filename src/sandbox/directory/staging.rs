@@ -5,6 +5,7 @@
 //! otherwise inside the root, in `ROOT/.planbox/<token>/` with mode 0700. That name is never part
 //! of a view, a scan or a diff. The view has no such need: it may be on another file system.
 
+use super::exclude::STAGING_NAME as IN_ROOT;
 use crate::error::{Fault, ParticipantError};
 use crate::fs::{self, Dir};
 use crate::sandbox::{Outcome, Place};
@@ -12,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::io;
 
-/// Name of the directory inside the root that holds staging directories.
-pub(super) const IN_ROOT: &str = ".planbox";
+
+
 
 /// Name of the staging directory inside the place.
 const IN_PLACE: &str = "staging";
