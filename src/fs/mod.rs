@@ -11,6 +11,7 @@
     reason = "a complete door; not every part has a user yet"
 )]
 
+mod access;
 mod copy;
 mod cursor;
 mod dir;
@@ -21,6 +22,7 @@ mod remove;
 mod stat;
 mod xattr;
 
+pub(crate) use access::Ancestor;
 pub(crate) use copy::{CopyMethod, CopyWish, copy_file};
 pub(crate) use cursor::Cursor;
 pub(crate) use dir::{Dir, set_file_mode, set_file_mtime};

@@ -248,6 +248,10 @@ pub(super) struct SealedFile {
     pub(super) times: Vec<DirTime>,
     /// What the plan is told.
     pub(super) changes: Changes,
+    /// How many inodes are staged.
+    pub(super) inodes: u64,
+    /// How many bytes of content are staged.
+    pub(super) bytes: u64,
     /// BLAKE3 of paths, acts, metadata and contents; free of inode numbers, so that equal work has
     /// an equal digest.
     pub(super) digest: String,

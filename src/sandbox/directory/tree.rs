@@ -1,7 +1,7 @@
 //! Subtrees as a whole: walked without recursion, and known again by a digest.
 
 use super::ops::{Image, What, describe_stat};
-use crate::error::ParticipantError;
+use crate::error::{Fault, ParticipantError};
 use crate::fs::{Cursor, Dir, FileKind, Stat};
 use crate::sandbox::Outcome;
 use std::ffi::{OsStr, OsString};
@@ -44,22 +44,26 @@ pub(super) trait Visitor {
 
 /// Walks everything below `top`, with a bounded number of descriptors at any depth.
 pub(super) fn walk(top: Dir, visitor: &mut dyn Visitor) -> Outcome<()> {
-    let failed = |error| ParticipantError::io("read a directory", PathBuf::new(), error);
-    let mut cursor = Cursor::new(&top).map_err(failed)?;
-    drop(top);
-    let mut levels = vec![sorted(cursor.dir()).map_err(failed)?.into_iter()];
+    let shown = top.path().to_path_buf();
+    let failed = |path: &[u8]| {
+        let path = shown.join(OsStr::from_bytes(path));
+        move |error| failed(path, error)
+    };
     let mut path: Vec<u8> = Vec::new();
+    let mut cursor = Cursor::new(&top).map_err(failed(&path))?;
+    drop(top);
+    let mut levels = vec![sorted(cursor.dir()).map_err(failed(&path))?.into_iter()];
     while let Some(level) = levels.last_mut() {
         let Some(name) = level.next() else {
             levels.pop();
             if !levels.is_empty() {
-                drop(cursor.leave().map_err(failed)?);
+                drop(cursor.leave().map_err(failed(&path))?);
                 visitor.leave()?;
                 pop(&mut path);
             }
             continue;
         };
-        let Some(stat) = cursor.dir().stat_at(&name).map_err(failed)? else {
+        let Some(stat) = cursor.dir().stat_at(&name).map_err(failed(&path))? else {
             continue;
         };
         push(&mut path, &name);
@@ -71,13 +75,21 @@ pub(super) fn walk(top: Dir, visitor: &mut dyn Visitor) -> Outcome<()> {
         };
         let go = visitor.entry(&visit)?;
         if stat.kind == FileKind::Directory && go == Go::Into {
-            cursor.enter(&name).map_err(failed)?;
-            levels.push(sorted(cursor.dir()).map_err(failed)?.into_iter());
+            cursor.enter(&name).map_err(failed(&path))?;
+            levels.push(sorted(cursor.dir()).map_err(failed(&path))?.into_iter());
         } else {
             pop(&mut path);
         }
     }
     Ok(())
+}
+
+fn failed(path: PathBuf, error: io::Error) -> ParticipantError {
+    if error.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) {
+        let message = "another file system is mounted here; it is never entered";
+        return ParticipantError::new(Fault::Refused, message).at(path);
+    }
+    ParticipantError::io("read a directory", path, error)
 }
 
 fn sorted(dir: &Dir) -> io::Result<Vec<OsString>> {
