@@ -21,9 +21,9 @@ mod remove;
 mod stat;
 mod xattr;
 
-pub(crate) use copy::{CopyMethod, CopyWish, copy_file};
+pub(crate) use copy::{CopyMethod, CopyWish, content_digest, copy_file};
 pub(crate) use cursor::Cursor;
-pub(crate) use dir::{Dir, set_file_mode, set_file_mtime};
+pub(crate) use dir::{Dir, set_file_mode, set_file_mtime, set_owner};
 pub(crate) use durable::{
     TEMP_PREFIX, boot_id, dirty_bytes, flushes, make_private_dirs, sync_all, sync_data,
     write_durably,

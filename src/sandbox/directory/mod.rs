@@ -1,6 +1,9 @@
 //! A directory as a participant.
+#![cfg_attr(not(test), expect(dead_code, reason = "the participant follows"))]
+mod copying;
 mod exclude;
 mod manifest;
+mod notes;
 mod scan;
 mod stored;
 mod view;
