@@ -7,7 +7,7 @@ use super::manifest::{Entry, Manifest, Signature};
 use super::ops::{Act, DirTime, Image, Op, SealedFile, What};
 use super::restored::Restored;
 use super::staging::slot;
-use super::subtree::Subtree;
+use super::subtree;
 use super::tree::differs;
 use crate::error::{Conflict, Fault, ParticipantError};
 use crate::fs::{Dir, FileKind, Stat};
@@ -138,11 +138,15 @@ impl Checker<'_> {
                 self.conflicts.push(conflict(op, now.as_ref()));
             }
             (_, Some(stat)) => {
-                let entry = self.entry(op)?;
-                refuse_mount(&holder, stat, &full)?;
-                match self.original(dir, &name, (entry, stat), op)? {
-                    Some(image) => set_base(op, image),
-                    None => return Ok(()),
+                if !stat.same_mount(&holder) {
+                    return Err(mounted(&full));
+                }
+                match self.original(dir, &name, (op, stat))? {
+                    Ok(image) => set_base(op, image),
+                    Err(conflicts) => {
+                        self.conflicts.extend(conflicts);
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -170,10 +174,30 @@ impl Checker<'_> {
         &self,
         dir: &Dir,
         name: &OsStr,
-        ((index, entry), stat): ((u32, &Entry), &Stat),
-        op: &Op,
-    ) -> Outcome<Option<Image>> {
-        Ok(None)
+        (op, stat): (&Op, &Stat),
+    ) -> Outcome<Result<Image, Vec<Conflict>>> {
+        let (index, entry) = self.entry(op)?;
+        if !self.restored.is_base(entry, &Signature::of(stat)) {
+            return Ok(Err(vec![conflict(op, Some(stat))]));
+        }
+        if let Some(digest) = entry.racy_digest()
+            && hash_of(dir, name)? != digest
+        {
+            let theirs = "a file with other content and the same times".to_owned();
+            return Ok(Err(vec![conflict_within(op, theirs)]));
+        }
+        let mut image = Image::of(stat).ok_or_else(|| {
+            ParticipantError::new(Fault::Corrupt, "a manifest with a special file in it")
+        })?;
+        if image.what == What::Directory {
+            let sides = (self.manifest, self.restored);
+            let seen = subtree::compare((dir, name), sides, (index, op), self.work)?;
+            if !seen.conflicts.is_empty() {
+                return Ok(Err(seen.conflicts));
+            }
+            image.tree = Some(seen.digest);
+        }
+        Ok(Ok(image))
     }
 
     fn meta(&mut self, ends: &mut Ends, op: &mut Op) -> Outcome<()> {
@@ -204,4 +228,78 @@ impl Checker<'_> {
         }
         Ok(())
     }
+}
+
+/// Fills in the original as it is now.
+fn set_base(op: &mut Op, image: Image) {
+    if let Act::Replace { base, .. } | Act::Delete { base, .. } = &mut op.act {
+        *base = image;
+    }
+}
+
+pub(super) fn hash_of(dir: &Dir, name: &OsStr) -> Outcome<[u8; 32]> {
+    let failed = |error| ParticipantError::io("read a file of the directory", name, error);
+    let mut file = dir.read_file(name).map_err(failed)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finalize().into()),
+            Ok(read) => drop(hasher.update(buffer.get(..read).unwrap_or_default())),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+/// Asks before the decision what apply would be told after it: may names of `dir` be changed?
+fn may_change(dir: &Dir, stat: &Stat, full: &Path) -> Outcome<()> {
+    let shown = full.parent().unwrap_or(full);
+    refuse_frozen(stat, shown)?;
+    dir.may_change_names().map_err(|error| {
+        ParticipantError::io("change names in a directory", shown, error)
+    })
+}
+
+/// May what is there be renamed away?
+fn may_move(dir: &Dir, name: &OsStr, (holder, stat): (&Stat, &Stat), full: &Path) -> Outcome<()> {
+    refuse_frozen(stat, full)?;
+    let us = rustix::process::geteuid().as_raw();
+    let sticky = holder.mode & 0o1000 != 0;
+    if us != 0 && sticky && us != stat.uid && us != holder.uid {
+        return Err(denied("it belongs to somebody else, in a sticky directory").at(full));
+    }
+    if us == 0 || stat.kind != FileKind::Directory {
+        return Ok(());
+    }
+    // A directory that moves gets another `..`, which is a write to it.
+    let movable = match dir.child(name) {
+        Ok(child) => child.may_change_names(),
+        Err(error) if is(&error, Errno::XDEV) => return Err(mounted(full)),
+        Err(error) => Err(error),
+    };
+    movable.map_err(|error| ParticipantError::io("move a directory aside", full, error))
+}
+
+/// Refuses what `chattr` protects.
+pub(super) fn refuse_frozen(stat: &Stat, full: &Path) -> Outcome<()> {
+    if stat.immutable {
+        return Err(denied("it is immutable (chattr +i)").at(full));
+    }
+    if stat.append_only {
+        return Err(denied("it is append-only (chattr +a)").at(full));
+    }
+    Ok(())
+}
+
+fn mounted(full: &Path) -> ParticipantError {
+    ParticipantError::new(
+        Fault::Refused,
+        "another file system is mounted here; it is never touched",
+    )
+    .at(full)
+}
+
+fn denied(message: &str) -> ParticipantError {
+    ParticipantError::new(Fault::Denied, message)
 }

@@ -5,11 +5,6 @@
 //! `.git`, `.hg`, `.svn`, `.bzr`, `.jj`, `.pijul`, `_darcs`. `CVS` is not among them: outside of a
 //! very old tool it is somebody's own folder. Our own staging name is always left out.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the directory participant is its user")
-)]
-
 use crate::error::{Fault, ParticipantError};
 use crate::sandbox::Outcome;
 use serde::de::Error as _;

@@ -4,11 +4,6 @@
 //! cost 20,000 names and not the square of it. The children of a directory stand side by side,
 //! sorted by name; a parent stands before its children.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the directory participant is its user")
-)]
-
 use super::exclude::Exclusions;
 use crate::fs::{FileKind, Stat, Time};
 use serde::{Deserialize, Serialize};

@@ -3,11 +3,6 @@
 //! One pass over the metadata. Memory grows with the changes and with one directory's names,
 //! descriptors are bounded, and a wholly new or wholly removed subtree is one entry.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the directory participant is its user")
-)]
-
 use super::manifest::{Entry, Manifest, Signature};
 use crate::error::ParticipantError;
 use crate::fs::{self, Cursor, FileKind, Stat};
