@@ -27,12 +27,8 @@ mod stat;
 pub(crate) mod testing;
 mod xattr;
 
-<<<<<<< HEAD
 pub(crate) use access::Ancestor;
-pub(crate) use copy::{CopyMethod, CopyWish, copy_file};
-=======
 pub(crate) use copy::{CopyMethod, CopyWish, content_digest, copy_file};
->>>>>>> fs
 pub(crate) use cursor::Cursor;
 pub(crate) use dir::{Dir, set_file_mode, set_file_mtime, set_owner};
 pub(crate) use durable::{

@@ -15,7 +15,6 @@ use crate::sandbox::{Outcome, Work};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::io::Read as _;
 use std::path::Path;
 
 /// What the check found.
@@ -238,18 +237,9 @@ fn set_base(op: &mut Op, image: Image) {
 }
 
 pub(super) fn hash_of(dir: &Dir, name: &OsStr) -> Outcome<[u8; 32]> {
-    let failed = |error| ParticipantError::io("read a file of the directory", name, error);
-    let mut file = dir.read_file(name).map_err(failed)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finalize().into()),
-            Ok(read) => drop(hasher.update(buffer.get(..read).unwrap_or_default())),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
+    dir.read_file(name)
+        .and_then(|file| crate::fs::content_digest(&file))
+        .map_err(|error| ParticipantError::io("read a file of the directory", name, error))
 }
 
 /// Asks before the decision what apply would be told after it: may names of `dir` be changed?

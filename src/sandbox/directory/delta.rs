@@ -11,9 +11,7 @@ use crate::error::{Fault, ParticipantError};
 use crate::fs::{self, Dir, FileKind, Stat};
 use crate::sandbox::{Action, Changes, Outcome, Work};
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read as _;
 
 /// What is to be done at one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,19 +238,7 @@ impl Sides<'_> {
 }
 
 fn is_same_content(one: &File, other: &File) -> std::io::Result<bool> {
-    let digest = |mut file: &File| -> std::io::Result<blake3::Hash> {
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(hasher.finalize()),
-                Ok(read) => drop(hasher.update(buffer.get(..read).unwrap_or_default())),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    };
-    Ok(digest(one)? == digest(other)?)
+    Ok(fs::content_digest(one)? == fs::content_digest(other)?)
 }
 
 /// Opens a directory of the view.
@@ -311,9 +297,4 @@ fn note_links(items: &[Item], manifest: &Manifest, listing: &mut Listing<'_>) {
             ));
         }
     }
-}
-
-/// The name of an item in its directory.
-pub(super) fn name_of(item: &Item) -> &OsStr {
-    &item.touched.name
 }

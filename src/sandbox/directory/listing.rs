@@ -4,7 +4,7 @@ use super::delta::{Item, Kind, refuse_set_id, refuse_special};
 use super::manifest::Manifest;
 use super::text::Rel;
 use super::tree::{Go, Visit, Visitor, walk};
-use crate::error::{ParticipantError, Shown};
+use crate::error::ParticipantError;
 use crate::fs::{Dir, FileKind, Stat};
 use crate::sandbox::{Action, Change, Changes, Outcome, Work};
 use std::ffi::OsStr;
@@ -190,9 +190,4 @@ impl Visitor for Added<'_, '_, '_> {
         }
         Ok(Go::Into)
     }
-}
-
-/// For people: `path` below the root.
-pub(super) fn shown(path: &Path) -> String {
-    Shown(path).to_string()
 }

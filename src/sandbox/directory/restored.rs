@@ -5,7 +5,6 @@
 //! plan can then be committed again without a conflict with itself.
 
 use super::manifest::{Entry, Signature};
-use super::text::Rel;
 use crate::error::{Fault, ParticipantError};
 use crate::fs::{Dir, FileKind, Stat, Time};
 use crate::sandbox::Outcome;
@@ -23,36 +22,33 @@ pub(super) struct Restored(HashMap<(u64, u64), Time>);
 
 /// One original in the file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Line {
-    path: Rel,
+pub(super) struct Line {
     dev: u64,
     ino: u64,
     ctime: Time,
 }
 
-/// Originals to be remembered.
-#[derive(Debug, Default)]
-pub(super) struct Memory(Vec<Line>);
-
-impl Memory {
-    /// Remembers that the original at `path` is now as `stat` says.
-    pub(super) fn add(&mut self, path: &Rel, stat: &Stat) {
-        self.0.push(Line {
-            path: path.clone(),
-            dev: stat.dev,
-            ino: stat.ino,
-            ctime: stat.ctime,
-        });
+impl Restored {
+    /// Remembers an original as `stat` shows it now.
+    pub(super) fn remember(&mut self, stat: &Stat) {
+        self.0.insert(stat.id(), stat.ctime);
     }
 
     /// The content of the file.
-    pub(super) fn to_json(&self) -> Outcome<Vec<u8>> {
-        serde_json::to_vec(&self.0)
-            .map_err(|error| ParticipantError::new(Fault::Corrupt, error.to_string()))
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let mut lines: Vec<Line> = self
+            .0
+            .iter()
+            .map(|((dev, ino), ctime)| Line {
+                dev: *dev,
+                ino: *ino,
+                ctime: *ctime,
+            })
+            .collect();
+        lines.sort_unstable_by_key(|line| (line.dev, line.ino));
+        lines
     }
-}
 
-impl Restored {
     /// Reads the file; nothing if there is none.
     pub(super) fn load(place: &Dir) -> Outcome<Self> {
         let path = || place.path().join(FILE);

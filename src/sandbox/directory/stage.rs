@@ -18,7 +18,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 /// How often a file that changes while it is copied is copied again.
@@ -225,21 +224,7 @@ impl Stager<'_> {
     }
 
     fn hash_content(&mut self, file: &File) -> io::Result<()> {
-        let mut buffer = vec![0; 128 * 1024];
-        let mut at = 0_u64;
-        loop {
-            match file.read_at(&mut buffer, at) {
-                Ok(0) => break,
-                Ok(read) => {
-                    at += read as u64;
-                    self.hasher
-                        .update(buffer.get(..read).unwrap_or_default());
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.hasher.update(&at.to_le_bytes());
+        self.hasher.update(&fs::content_digest(file)?);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use crate::sandbox::{Outcome, Place};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::io;
+use std::path::PathBuf;
 
 
 
@@ -161,7 +162,15 @@ impl Site<'_> {
         }
     }
 
-    fn shown(self) -> std::path::PathBuf {
+    /// Its path, for messages only.
+    pub(super) fn path(self, root: &Dir) -> PathBuf {
+        match self.side {
+            Side::Place => self.place.dir.join(IN_PLACE),
+            Side::Root => root.path().join(IN_ROOT).join(&self.place.token),
+        }
+    }
+
+    fn shown(self) -> PathBuf {
         match self.side {
             Side::Place => self.place.dir.join(IN_PLACE),
             Side::Root => std::path::Path::new(IN_ROOT).join(&self.place.token),
