@@ -102,7 +102,10 @@ struct Checker<'a> {
 impl Checker<'_> {
     /// The staged content is still what was sealed.
     fn staged(&self, ends: &Ends, op: &Op) -> Outcome<()> {
-        let (Act::Create { slot: n, staged } | Act::Replace { slot: n, staged, .. }) = &op.act
+        let (Act::Create { slot: n, staged }
+        | Act::Replace {
+            slot: n, staged, ..
+        }) = &op.act
         else {
             return Ok(());
         };
@@ -246,9 +249,8 @@ pub(super) fn hash_of(dir: &Dir, name: &OsStr) -> Outcome<[u8; 32]> {
 fn may_change(dir: &Dir, stat: &Stat, full: &Path) -> Outcome<()> {
     let shown = full.parent().unwrap_or(full);
     refuse_frozen(stat, shown)?;
-    dir.may_change_names().map_err(|error| {
-        ParticipantError::io("change names in a directory", shown, error)
-    })
+    dir.may_change_names()
+        .map_err(|error| ParticipantError::io("change names in a directory", shown, error))
 }
 
 /// May what is there be renamed away?

@@ -107,9 +107,8 @@ fn path_of(manifest: &Manifest, touched: &Touched) -> Outcome<Rel> {
 
 /// Refuses what cannot be committed.
 fn check(path: &Rel, touched: &Touched, entry: Option<&Entry>) -> Outcome<()> {
-    let refuse = |message: String| {
-        Err(ParticipantError::new(Fault::Refused, message).at(path.as_path()))
-    };
+    let refuse =
+        |message: String| Err(ParticipantError::new(Fault::Refused, message).at(path.as_path()));
     if let Some(now) = &touched.now {
         refuse_special(path.as_path(), now)?;
         let had = entry
@@ -243,7 +242,8 @@ fn is_same_content(one: &File, other: &File) -> std::io::Result<bool> {
 
 /// Opens a directory of the view.
 pub(super) fn open_view(view: &Dir, path: &Rel) -> Outcome<Dir> {
-    view.beneath(path.as_path()).map_err(|error| at(path, error))
+    view.beneath(path.as_path())
+        .map_err(|error| at(path, error))
 }
 
 fn at(path: &Rel, error: std::io::Error) -> ParticipantError {

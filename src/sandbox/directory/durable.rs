@@ -25,7 +25,8 @@ pub(super) fn make_durable(
     sealed: &SealedFile,
     redo: &RedoFile,
 ) -> Outcome<String> {
-    let failed = |error| ParticipantError::io("make the staging durable", &ends.staging_path, error);
+    let failed =
+        |error| ParticipantError::io("make the staging durable", &ends.staging_path, error);
     let flushes = sealed.inodes.saturating_add(OTHER_FLUSHES);
     if !all_at_once(flushes, sealed.bytes) && one_by_one(ends, side, sealed)? {
         return store(place, REDO, redo, Firmness::Durable);
@@ -41,7 +42,8 @@ pub(super) fn make_durable(
 
 /// Flushes every staged inode and the directories above; false if one of them may not be opened.
 fn one_by_one(ends: &Ends, side: Side, sealed: &SealedFile) -> Outcome<bool> {
-    let failed = |error| ParticipantError::io("make the staging durable", &ends.staging_path, error);
+    let failed =
+        |error| ParticipantError::io("make the staging durable", &ends.staging_path, error);
     let mut flusher = Flusher { all: true };
     for op in &sealed.ops {
         let (Act::Create { slot: n, .. } | Act::Replace { slot: n, .. }) = &op.act else {

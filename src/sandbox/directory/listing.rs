@@ -124,9 +124,9 @@ impl<'a> Listing<'a> {
 
     /// What is below a new directory of the view.
     fn added(&mut self, view: &Dir, item: &Item, work: &Work<'_>) -> Outcome<()> {
-        let top = view
-            .beneath(item.path.as_path())
-            .map_err(|error| ParticipantError::io("read the sandbox", item.path.as_path(), error))?;
+        let top = view.beneath(item.path.as_path()).map_err(|error| {
+            ParticipantError::io("read the sandbox", item.path.as_path(), error)
+        })?;
         let mut seen = Added {
             listing: self,
             top: item.path.as_path(),

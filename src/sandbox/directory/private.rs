@@ -123,7 +123,9 @@ impl Private {
         for op in &sealed.ops {
             let held = match &op.act {
                 Act::Create { .. } | Act::Meta { .. } => false,
-                Act::Replace { slot: n, staged, .. } => {
+                Act::Replace {
+                    slot: n, staged, ..
+                } => {
                     Ends::slot(&staging.new, &slot(*n))?.is_some_and(|stat| !staged.is_inode(&stat))
                 }
                 Act::Delete { slot: n, .. } => Ends::slot(&staging.old, &slot(*n))?.is_some(),
@@ -159,7 +161,12 @@ impl Private {
                 restored.remember(&stat);
             }
         }
-        let written = store(&store_dir, restored::FILE, &restored.lines(), Firmness::Durable);
+        let written = store(
+            &store_dir,
+            restored::FILE,
+            &restored.lines(),
+            Firmness::Durable,
+        );
         drop(written?);
         Ok(())
     }
@@ -257,12 +264,17 @@ impl Sandbox for Private {
         let manifest = self.manifest(&store)?;
         let sides = Sides {
             view: &self.open_view(&store)?,
-            tree: self.root().ok().map(|root| Tree::new(root, self.record.root())),
+            tree: self
+                .root()
+                .ok()
+                .map(|root| Tree::new(root, self.record.root())),
             manifest: &manifest,
             restored: &Restored::load(&store)?,
         };
         let mut changes = self.noted(delta(sides, work)?.changes);
-        changes.notes.extend(restarted(&manifest).map(str::to_owned));
+        changes
+            .notes
+            .extend(restarted(&manifest).map(str::to_owned));
         Ok(changes)
     }
 
@@ -376,7 +388,11 @@ impl Sandbox for Private {
     fn take_back(&mut self, redo: &Redo, work: &Work<'_>) -> Outcome<()> {
         let (mut ends, redo) = self.carry(redo)?;
         let taken = takeback::take_back(&mut ends, &redo, work);
-        if taken.as_ref().err().is_none_or(|error| error.fault == Fault::Hazard) {
+        if taken
+            .as_ref()
+            .err()
+            .is_none_or(|error| error.fault == Fault::Hazard)
+        {
             self.remember(&mut ends, &redo)?;
         }
         taken

@@ -137,7 +137,11 @@ pub(super) fn store<T: Serialize>(
         Firmness::Visible => write_visibly(place, OsStr::new(name), &bytes),
     };
     written.map_err(|error| {
-        ParticipantError::io("write a file of the sandbox", place.path().join(name), error)
+        ParticipantError::io(
+            "write a file of the sandbox",
+            place.path().join(name),
+            error,
+        )
     })?;
     Ok(blake3::hash(&bytes).to_hex().to_string())
 }
@@ -169,8 +173,9 @@ pub(super) fn load<T: DeserializeOwned>(place: &Dir, name: &str, digest: &str) -
         }
     }
     if blake3::hash(&bytes).to_hex().as_str() != digest {
-        return Err(corrupt("a file of the sandbox is not the one that was written".to_owned())
-            .at(path));
+        return Err(
+            corrupt("a file of the sandbox is not the one that was written".to_owned()).at(path),
+        );
     }
     serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()).at(path))
 }

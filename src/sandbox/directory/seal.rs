@@ -158,7 +158,11 @@ fn image_of_base(entry: &Entry) -> Option<Image> {
         dev: base.dev,
         ino: base.ino,
         what,
-        size: if what == What::Directory { 0 } else { base.size },
+        size: if what == What::Directory {
+            0
+        } else {
+            base.size
+        },
         mtime: base.mtime,
         mode: base.mode,
         tree: None,
@@ -243,6 +247,8 @@ fn split(path: &Rel) -> Outcome<(Rel, &OsStr)> {
 }
 
 fn impossible() -> ParticipantError {
-    ParticipantError::new(Fault::Corrupt, "the scan and the manifest do not fit together")
+    ParticipantError::new(
+        Fault::Corrupt,
+        "the scan and the manifest do not fit together",
+    )
 }
-

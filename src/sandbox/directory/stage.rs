@@ -58,7 +58,12 @@ struct Way<'w> {
 impl Stager<'_> {
     /// Copies `name` of `from` with everything below it into `slot`; `path` is where it is to be.
     /// Returns the mode it is to have there: a directory waits with [`LENT`] bits.
-    pub(super) fn stage(&mut self, from: &Dir, name: &OsStr, (slot, path): (&str, &Path)) -> Outcome<u32> {
+    pub(super) fn stage(
+        &mut self,
+        from: &Dir,
+        name: &OsStr,
+        (slot, path): (&str, &Path),
+    ) -> Outcome<u32> {
         let failed = |error| ParticipantError::io("read the sandbox", path, error);
         let stat = from.stat_at(name).map_err(failed)?;
         let Some(stat) = stat else {
@@ -267,7 +272,8 @@ impl Visitor for Copier<'_, '_, '_> {
         let source = visit.dir.child(visit.name).map_err(failed)?;
         let xattrs = self.stager.read_xattrs(&source, Path::new(visit.name))?;
         self.stager.inodes += 1;
-        self.stager.hash_head(visit.stat, visit.name.as_bytes(), &xattrs);
+        self.stager
+            .hash_head(visit.stat, visit.name.as_bytes(), &xattrs);
         self.into
             .dir()
             .make_dir(visit.name, 0o700)

@@ -14,9 +14,6 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
 
-
-
-
 /// Name of the staging directory inside the place.
 const IN_PLACE: &str = "staging";
 

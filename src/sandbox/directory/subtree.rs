@@ -68,7 +68,8 @@ impl Comparison<'_> {
     fn differs(&mut self, path: &Path, base: String, theirs: String) {
         let ours = "nothing, or something else in its place".to_owned();
         let shown = Shown(path).to_string();
-        self.conflicts.push(Conflict::new(shown, base, theirs, ours));
+        self.conflicts
+            .push(Conflict::new(shown, base, theirs, ours));
     }
 
     fn path(&self, below: &[u8]) -> PathBuf {
