@@ -6,6 +6,8 @@ mod manifest;
 mod notes;
 mod scan;
 mod stored;
+#[cfg(test)]
+mod tree_tests;
 mod view;
 pub use view::{ViewChoice, ViewKind};
 
