@@ -47,6 +47,8 @@ mod takeback;
 mod text;
 mod times;
 mod tree;
+#[cfg(test)]
+mod tree_tests;
 mod view;
 
 #[cfg(test)]
