@@ -10,16 +10,16 @@ use super::{
 #[non_exhaustive]
 pub enum LockError {
     /// Somebody else holds it, and the caller asked not to wait.
-    #[error("{key} is busy: held by {}", holder_text(holder.as_ref()))]
+    #[error("{key} is busy: held by {}", holder_text(holder.as_deref()))]
     Busy {
         /// The plan id or resource key.
         key: String,
         /// Who holds it, as far as is known.
-        holder: Option<Holder>,
+        holder: Option<Box<Holder>>,
     },
     /// The wait ran out.
     #[error(
-        "waited {waited_ms} ms for {key}, still held by {}", holder_text(holder.as_ref())
+        "waited {waited_ms} ms for {key}, still held by {}", holder_text(holder.as_deref())
     )]
     TimedOut {
         /// The plan id or resource key.
@@ -27,7 +27,7 @@ pub enum LockError {
         /// How long the caller waited, in milliseconds.
         waited_ms: u64,
         /// Who holds it, as far as is known.
-        holder: Option<Holder>,
+        holder: Option<Box<Holder>>,
     },
     /// This thread already holds it: a call back into a plan from its own participant.
     #[error(

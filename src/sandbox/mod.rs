@@ -62,15 +62,14 @@ pub trait Resource: fmt::Debug + Send + Sync {
     /// Makes the private view inside `place`.
     ///
     /// # Errors
-    /// A [`ParticipantError`]; whatever was made until then is removed again by
-    /// [`Resource::clean`].
+    /// A [`ParticipantError`]; the caller removes `place` with all that was made in it, and an
+    /// `open` makes nothing outside of it.
     fn open(&self, place: &Place, work: &Work<'_>) -> Outcome<Box<dyn Sandbox>>;
 
-    /// Removes what an `open` that failed or died left in `place`. Idempotent.
-    ///
-    /// # Errors
-    /// A [`ParticipantError`] if something could not be removed.
-    fn clean(&self, place: &Place) -> Outcome<()>;
+    /// True if its sandboxes die with this process and need no files.
+    fn is_volatile(&self) -> bool {
+        false
+    }
 }
 
 /// Makes sandboxes of one kind again from their records, in any process.
@@ -98,7 +97,8 @@ pub struct Identity {
 /// Where a sandbox may keep its own files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// A directory of mode 0700 that belongs to this sandbox alone. It exists.
+    /// A directory of mode 0700 that belongs to this sandbox alone. It exists, unless the resource
+    /// is volatile.
     pub dir: PathBuf,
     /// A text unique to this sandbox in all stores of the machine: lower-case letters, digits, `-`
     /// and `_`, at most 100 bytes. For names outside `dir`.

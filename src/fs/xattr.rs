@@ -1,0 +1,126 @@
+//! Extended attributes of files and directories.
+//!
+//! Carried are `user.*` and the POSIX access lists. What grants privilege (`security.*`,
+//! `trusted.*`) is never carried.
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// The carried attributes of one inode, sorted by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Xattrs {
+    /// Names and values.
+    pub(crate) carried: Vec<(Vec<u8>, Vec<u8>)>,
+    /// True if there is a file capability, which is never carried.
+    pub(crate) has_capability: bool,
+}
+
+impl Xattrs {
+    /// One digest over all that is carried; `None` if nothing is.
+    #[must_use]
+    pub(crate) fn digest(&self) -> Option<[u8; 32]> {
+        if self.carried.is_empty() {
+            return None;
+        }
+        let mut hasher = blake3::Hasher::new();
+        for (name, value) in &self.carried {
+            for part in [name, value] {
+                hasher.update(&(part.len() as u64).to_le_bytes());
+                hasher.update(part);
+            }
+        }
+        Some(hasher.finalize().into())
+    }
+}
+
+fn is_carried(name: &[u8]) -> bool {
+    name.starts_with(b"user.")
+        || name == b"system.posix_acl_access"
+        || name == b"system.posix_acl_default"
+}
+
+/// Calls a sized query until the buffer it was given is large enough.
+fn sized(mut call: impl FnMut(&mut Vec<u8>) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buffer = Vec::new();
+    let mut room = 256;
+    loop {
+        buffer.reserve(room);
+        match call(&mut buffer) {
+            Ok(_) => return Ok(buffer),
+            // Linux bounds both lists and values at 64 KiB.
+            Err(Errno::RANGE) if room < 256 * 1024 => room *= 4,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads the carried attributes of an open file or directory; none where they are unsupported.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn read_xattrs(of: impl AsFd) -> io::Result<Xattrs> {
+    let fd = of.as_fd();
+    let names = match list(fd) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Vec::new(),
+        other => other?,
+    };
+    let mut found = Xattrs::default();
+    for name in names.split(|byte| *byte == 0) {
+        found.has_capability |= name == b"security.capability";
+        if !is_carried(name) {
+            continue;
+        }
+        match sized(|buffer| {
+            rustix::fs::fgetxattr(fd, name, rustix::buffer::spare_capacity(buffer))
+        }) {
+            Ok(value) => found.carried.push((name.to_vec(), value)),
+            // Removed between the list and now.
+            Err(Errno::NODATA) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    found.carried.sort_unstable();
+    Ok(found)
+}
+
+fn list(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
+    sized(|buffer| rustix::fs::flistxattr(fd, rustix::buffer::spare_capacity(buffer)))
+}
+
+/// Makes the carried attributes of an open file or directory exactly `wanted`.
+///
+/// Does nothing if nothing is wanted and the file system knows no attributes. To be called before
+/// the final mode is set: `user.*` needs write permission.
+///
+/// # Errors
+/// What the kernel says: EOPNOTSUPP if the file system cannot hold them.
+pub(crate) fn write_xattrs(of: impl AsFd, wanted: &Xattrs) -> io::Result<()> {
+    let fd = of.as_fd();
+    let present = match list(fd) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Vec::new(),
+        other => other?,
+    };
+    // Backwards: `user.*` comes before the access list, which may take write permission away.
+    for (name, value) in wanted.carried.iter().rev() {
+        rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty())?;
+    }
+    for name in present.split(|byte| *byte == 0) {
+        if is_carried(name) && !wanted.carried.iter().any(|(kept, _)| kept == name) {
+            match rustix::fs::fremovexattr(fd, name) {
+                Err(Errno::NODATA) => {}
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The digest of the carried attributes of an open file or directory; `None` if it has none.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn xattr_digest(of: impl AsFd) -> io::Result<Option<[u8; 32]>> {
+    Ok(read_xattrs(of)?.digest())
+}

@@ -1,0 +1,426 @@
+//! Keyed locks, made when first wanted and gone with their last user.
+//!
+//! # One lock per key, without growth
+//! The map holds each slot *weakly*; guards, handles and waiters hold it strongly. So:
+//! 1. A slot lives exactly as long as somebody uses it, whatever way the use ends: a release, a
+//!    failed try, a wait that ran out, a panic.
+//! 2. A look-up takes the mapped slot if it still lives, and else puts a new one in its place; both
+//!    happen under the latch of the map shard. A dead slot cannot come back, and a living one is
+//!    never replaced, so two living slots of one key cannot be.
+//! 3. A dying slot removes its entry under the same latch, and only if the entry is still its own.
+//!
+//! A map guard never leaves its function, and no slot is dropped while one is held.
+
+use super::gate::{Gate, Refusal, Seen};
+use super::wait::LockWait;
+use super::who::{self, Mark};
+use crate::error::{Holder, LockError};
+use crate::sync::witness::{self, Held};
+use crate::sync::{MutexGuard, Rank};
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use std::fmt;
+use std::hash::Hash;
+use std::marker::PhantomData;
+use std::sync::{Arc, Weak};
+
+/// What a lock table can be keyed by. The locks of one table are taken in the order of `Ord`.
+pub trait Key: witness::Key + Hash + Send + Sync {}
+impl<K: witness::Key + Hash + Send + Sync> Key for K {}
+
+/// A lock for each key that somebody uses.
+///
+/// A lock excludes threads of this process, is handed over in the order of arrival, and is refused
+/// to the thread that already holds it. The keys may come from outside: the map is hashed with a
+/// random seed.
+pub struct LockTable<K: Key> {
+    shared: Arc<Shared<K>>,
+}
+
+struct Shared<K: Key> {
+    rank: Rank,
+    slots: DashMap<K, Weak<Slot<K>>>,
+    #[cfg(test)]
+    faults: tests::Faults,
+}
+
+/// One lock and the key it stands for.
+struct Slot<K: Key> {
+    gate: Gate,
+    key: K,
+    shared: Arc<Shared<K>>,
+}
+
+impl<K: Key> Drop for Slot<K> {
+    fn drop(&mut self) {
+        #[cfg(test)]
+        self.shared.faults.dying();
+        let this: *const Self = self;
+        let _map = map_latch();
+        self.shared
+            .slots
+            .remove_if(&self.key, |_, mapped| self.shared.is_own(mapped, this));
+    }
+}
+
+/// Tells the witness of a shard of the map; nothing may be taken under it.
+#[track_caller]
+fn map_latch() -> Held {
+    witness::enter(Rank::Core, None, "lock table")
+}
+
+impl<K: Key> Shared<K> {
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "a test can make the table careless")]
+    fn is_own(&self, mapped: &Weak<Slot<K>>, slot: *const Slot<K>) -> bool {
+        std::ptr::eq(mapped.as_ptr(), slot)
+    }
+
+    #[cfg(test)]
+    fn is_own(&self, mapped: &Weak<Slot<K>>, slot: *const Slot<K>) -> bool {
+        self.faults.careless || std::ptr::eq(mapped.as_ptr(), slot)
+    }
+
+    /// The slot of `key`, if it lives.
+    #[inline]
+    fn find(&self, key: &K) -> Option<Arc<Slot<K>>> {
+        let _map = map_latch();
+        self.slots.get(key).and_then(|mapped| mapped.upgrade())
+    }
+
+    /// The slot of `key`; made if there is none.
+    #[inline]
+    fn slot(self: &Arc<Self>, key: &K) -> Arc<Slot<K>> {
+        self.find(key).unwrap_or_else(|| self.find_or_insert(key))
+    }
+
+    #[cold]
+    fn find_or_insert(self: &Arc<Self>, key: &K) -> Arc<Slot<K>> {
+        // Made before the shard is latched, and if it is not wanted, dropped after: its drop
+        // latches the shard itself.
+        let new = Arc::new(Slot {
+            gate: Gate::new(),
+            key: key.clone(),
+            shared: Arc::clone(self),
+        });
+        let name = key.clone();
+        let map = map_latch();
+        let found = match self.slots.entry(name) {
+            Entry::Occupied(mut mapped) => {
+                let living = mapped.get().upgrade();
+                if living.is_none() {
+                    mapped.insert(Arc::downgrade(&new));
+                }
+                living
+            }
+            Entry::Vacant(place) => {
+                place.insert(Arc::downgrade(&new));
+                None
+            }
+        };
+        drop(map);
+        found.unwrap_or(new)
+    }
+}
+
+impl<K: Key> Slot<K> {
+    #[inline]
+    #[track_caller]
+    fn take(&self, wait: LockWait, operation: &'static str) -> Result<(Mark, Held), LockError> {
+        // Noted before the wait, so that an inversion is caught and not waited for.
+        let rank = self.shared.rank;
+        let held = witness::enter_keyed(rank, &self.key, rank.row().name);
+        let mark = who::mark(operation);
+        match self.gate.take(mark, wait) {
+            Ok(()) => Ok((mark, held)),
+            Err(refusal) => Err(self.error(refusal)),
+        }
+    }
+
+    #[cold]
+    fn error(&self, refusal: Refusal) -> LockError {
+        let key = self.key.to_string();
+        match refusal {
+            Refusal::Reentrant(mark) => LockError::Reentrant {
+                key,
+                operation: mark.operation().to_owned(),
+            },
+            Refusal::Busy(seen) => LockError::Busy {
+                key,
+                holder: Some(Box::new(self.named(seen))),
+            },
+            Refusal::TimedOut(seen, waited_ms) => LockError::TimedOut {
+                key,
+                waited_ms,
+                holder: seen.map(|seen| Box::new(self.named(seen))),
+            },
+        }
+    }
+
+    fn named(&self, seen: Seen) -> Holder {
+        seen.mark.holder(self.key.to_string(), seen.since_unix_ms)
+    }
+}
+
+impl<K: Key> LockTable<K> {
+    /// An empty table whose locks have the rank `rank`.
+    #[must_use]
+    pub fn new(rank: Rank) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                rank,
+                slots: DashMap::new(),
+                #[cfg(test)]
+                faults: tests::Faults::default(),
+            }),
+        }
+    }
+
+    /// Takes the lock of `key` for `operation`, waiting as long as `wait` says.
+    ///
+    /// # Errors
+    /// [`LockError::Busy`] or [`LockError::TimedOut`], which name the holder;
+    /// [`LockError::Reentrant`] if this thread holds it already.
+    ///
+    /// # Panics
+    /// In a debug build, if the lock order does not allow it here.
+    #[inline]
+    #[track_caller]
+    pub fn lock(
+        &self,
+        key: &K,
+        wait: LockWait,
+        operation: &'static str,
+    ) -> Result<KeyGuard<K>, LockError> {
+        KeyGuard::take(self.shared.slot(key), wait, operation)
+    }
+
+    /// A handle on the lock of `key`, which takes it without a look-up.
+    #[must_use]
+    pub fn handle(&self, key: &K) -> KeyHandle<K> {
+        KeyHandle {
+            slot: self.shared.slot(key),
+        }
+    }
+
+    /// Who holds the lock of `key` now. Takes nothing but short latches.
+    ///
+    /// `since_unix_ms` is exact if the holder waited for the lock or [stamped](KeyGuard::stamp) it;
+    /// else it is when the holder was first seen to hold it.
+    #[must_use]
+    pub fn holder(&self, key: &K) -> Option<Holder> {
+        let slot = self.shared.find(key)?;
+        slot.gate.seen().map(|seen| slot.named(seen))
+    }
+
+    /// How many keys have a lock now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.slots.len()
+    }
+
+    /// True if no key has a lock now.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shared.slots.is_empty()
+    }
+}
+
+impl<K: Key> fmt::Debug for LockTable<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockTable")
+            .field("rank", &self.shared.rank)
+            .field("locks", &self.len())
+            .finish()
+    }
+}
+
+/// A lock that is kept in the table, held or not, for as long as the handle is.
+pub struct KeyHandle<K: Key> {
+    slot: Arc<Slot<K>>,
+}
+
+impl<K: Key> KeyHandle<K> {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &K {
+        &self.slot.key
+    }
+
+    /// Takes the lock, as [`LockTable::lock`]. The guard borrows the handle: nothing but the lock
+    /// itself is touched.
+    ///
+    /// # Errors
+    /// As [`LockTable::lock`].
+    ///
+    /// # Panics
+    /// As [`LockTable::lock`].
+    #[inline]
+    #[track_caller]
+    pub fn enter(
+        &self,
+        wait: LockWait,
+        operation: &'static str,
+    ) -> Result<Entered<'_, K>, LockError> {
+        let (mark, held) = self.slot.take(wait, operation)?;
+        Ok(Entered {
+            slot: &self.slot,
+            mark,
+            held,
+            here: PhantomData,
+        })
+    }
+
+    /// Takes the lock, as [`LockTable::lock`]. The guard may outlive the handle.
+    ///
+    /// # Errors
+    /// As [`LockTable::lock`].
+    ///
+    /// # Panics
+    /// As [`LockTable::lock`].
+    #[inline]
+    #[track_caller]
+    pub fn lock(&self, wait: LockWait, operation: &'static str) -> Result<KeyGuard<K>, LockError> {
+        KeyGuard::take(Arc::clone(&self.slot), wait, operation)
+    }
+
+    /// Who holds the lock now; see [`LockTable::holder`].
+    #[must_use]
+    pub fn holder(&self) -> Option<Holder> {
+        self.slot.gate.seen().map(|seen| self.slot.named(seen))
+    }
+}
+
+impl<K: Key> Clone for KeyHandle<K> {
+    fn clone(&self) -> Self {
+        Self {
+            slot: Arc::clone(&self.slot),
+        }
+    }
+}
+
+impl<K: Key> fmt::Debug for KeyHandle<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyHandle({})", self.slot.key)
+    }
+}
+
+/// A lock belongs to the thread that took it; others may look at the guard.
+type OfThisThread = PhantomData<MutexGuard<'static, ()>>;
+
+/// A held lock. Dropping it hands the lock to the first in the queue.
+#[must_use = "the lock is released when this is dropped"]
+pub struct KeyGuard<K: Key> {
+    slot: Arc<Slot<K>>,
+    mark: Mark,
+    #[expect(dead_code, reason = "dropped after the lock is released")]
+    held: Held,
+    here: OfThisThread,
+}
+
+impl<K: Key> KeyGuard<K> {
+    #[inline]
+    #[track_caller]
+    fn take(
+        slot: Arc<Slot<K>>,
+        wait: LockWait,
+        operation: &'static str,
+    ) -> Result<Self, LockError> {
+        let (mark, held) = slot.take(wait, operation)?;
+        Ok(Self {
+            slot,
+            mark,
+            held,
+            here: PhantomData,
+        })
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &K {
+        &self.slot.key
+    }
+
+    /// Notes the time for those who ask since when the lock is held. An operation that will do I/O
+    /// calls it once; taking a free lock does not read the clock by itself.
+    pub fn stamp(&self) {
+        self.slot.gate.stamp();
+    }
+}
+
+impl<K: Key> Drop for KeyGuard<K> {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot.gate.leave(self.mark);
+    }
+}
+
+impl<K: Key> fmt::Debug for KeyGuard<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyGuard({})", self.slot.key)
+    }
+}
+
+/// A held lock that borrows its [`KeyHandle`]. Dropping it hands the lock to the first in the queue.
+#[must_use = "the lock is released when this is dropped"]
+pub struct Entered<'a, K: Key> {
+    slot: &'a Slot<K>,
+    mark: Mark,
+    #[expect(dead_code, reason = "dropped after the lock is released")]
+    held: Held,
+    here: OfThisThread,
+}
+
+impl<K: Key> Entered<'_, K> {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &K {
+        &self.slot.key
+    }
+
+    /// As [`KeyGuard::stamp`].
+    pub fn stamp(&self) {
+        self.slot.gate.stamp();
+    }
+}
+
+impl<K: Key> Drop for Entered<'_, K> {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot.gate.leave(self.mark);
+    }
+}
+
+impl<K: Key> fmt::Debug for Entered<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entered({})", self.slot.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    /// What a test can break.
+    #[derive(Default)]
+    pub(super) struct Faults {
+        /// Remove the entry of the key, whosever it is.
+        pub(super) careless: bool,
+        /// Called by a slot that nobody uses any more, before it removes its entry.
+        pub(super) on_dying: Option<Box<dyn Fn() + Send + Sync>>,
+    }
+
+    impl Faults {
+        pub(super) fn dying(&self) {
+            if let Some(call) = &self.on_dying {
+                call();
+            }
+        }
+    }
+
+    impl fmt::Debug for Faults {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Faults")
+        }
+    }
+}
