@@ -43,7 +43,12 @@ impl MemoryJournal {
         }
     }
 
-    fn write(&self, op: &Op) -> Journaled<Option<PlanRecord>> {
+    /// Runs one write; in memory every write is as durable as it can be.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the durable store consumes it"
+    )]
+    fn write(&self, op: Op, _durability: Durability) -> Journaled<Option<PlanRecord>> {
         let now = clock::now_unix_ms();
         let mut tables = self.tables.lock();
         if tables.closed {
@@ -127,59 +132,7 @@ impl Rows for Tables {
 }
 
 impl JournalStore for MemoryJournal {
-    fn acquire(
-        &self,
-        plan: &PlanId,
-        operation: &str,
-        create: bool,
-    ) -> Journaled<Option<PlanRecord>> {
-        self.write(&Op::Acquire {
-            plan: plan.clone(),
-            operation: operation.to_owned(),
-            create,
-        })
-    }
-
-    fn enlist(&self, plan: &PlanId, epoch: Epoch, sandbox: &SandboxRecord) -> Journaled<()> {
-        self.write(&Op::enlist(plan, epoch, sandbox)).map(drop)
-    }
-
-    fn delist(&self, plan: &PlanId, epoch: Epoch, name: &ResourceName) -> Journaled<()> {
-        self.write(&Op::delist(plan, epoch, name)).map(drop)
-    }
-
-    fn advance(
-        &self,
-        plan: &PlanId,
-        epoch: Epoch,
-        state: PlanState,
-        event: &str,
-        detail: &str,
-        _durability: Durability,
-    ) -> Journaled<()> {
-        self.write(&Op::advance(plan, epoch, state, (event, detail)))
-            .map(drop)
-    }
-
-    fn decide(&self, decision: &Decision) -> Journaled<()> {
-        self.write(&Op::Decide(decision.clone())).map(drop)
-    }
-
-    fn finish(
-        &self,
-        plan: &PlanId,
-        epoch: Epoch,
-        state: PlanState,
-        receipt: &str,
-        _durability: Durability,
-    ) -> Journaled<()> {
-        self.write(&Op::finish(plan, epoch, state, receipt))
-            .map(drop)
-    }
-
-    fn release(&self, plan: &PlanId, epoch: Epoch) -> Journaled<()> {
-        self.write(&Op::release(plan, epoch)).map(drop)
-    }
+    journal_writes!();
 
     fn plan(&self, plan: &PlanId) -> Journaled<Option<PlanRecord>> {
         let tables = self.tables.lock();
@@ -213,10 +166,6 @@ impl JournalStore for MemoryJournal {
         let tables = self.tables.lock();
         let wanted = |entry: &&Entry| plan.is_none_or(|plan| entry.plan == *plan);
         Ok(tables.log.iter().filter(wanted).cloned().collect())
-    }
-
-    fn forget(&self, plan: &PlanId) -> Journaled<()> {
-        self.write(&Op::Forget { plan: plan.clone() }).map(drop)
     }
 
     fn check(&self) -> Journaled<Vec<String>> {

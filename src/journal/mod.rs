@@ -22,12 +22,30 @@ use crate::state::PlanState;
 use std::fmt;
 use std::path::Path;
 
+#[macro_use]
+mod writes;
+#[cfg(feature = "sqlite")]
+mod audit;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod damage;
 mod memory;
 mod record;
 mod rules;
+#[cfg(feature = "sqlite")]
+mod schema;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "sqlite")]
+mod stored;
+#[cfg(feature = "sqlite")]
+mod writer;
 
 pub use memory::MemoryJournal;
 pub use record::{Decision, Durability, Entry, Part, PlanRecord, SandboxRecord, Verdict};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteJournal;
 
 /// The outcome of a call to the journal.
 pub type Journaled<T> = Result<T, JournalError>;

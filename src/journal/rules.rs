@@ -21,6 +21,7 @@ pub(super) enum Counter {
 }
 
 impl Counter {
+    /// All of them.
     pub(super) const ALL: [Self; 4] = [
         Self::Generation,
         Self::EpochFloor,
@@ -29,6 +30,7 @@ impl Counter {
     ];
 
     /// Its key in the store.
+    #[cfg(feature = "sqlite")]
     pub(super) fn key(self) -> &'static str {
         match self {
             Self::Generation => "generation",
@@ -68,7 +70,7 @@ pub(super) trait Rows {
     fn put_decision(&mut self, decision: &Decision) -> Result<(), JournalError>;
     fn put_receipt(&mut self, plan: &PlanId, receipt: &str) -> Result<(), JournalError>;
     fn append(&mut self, entry: &Entry) -> Result<(), JournalError>;
-    /// Removes the plan with everything that is filed under it.
+    /// Removes the plan and everything that is filed under it.
     fn remove_plan(&mut self, plan: &PlanId) -> Result<(), JournalError>;
 }
 
@@ -133,53 +135,6 @@ impl fmt::Display for NotOver {
 impl std::error::Error for NotOver {}
 
 impl Op {
-    pub(super) fn enlist(plan: &PlanId, epoch: Epoch, sandbox: &SandboxRecord) -> Self {
-        Self::Enlist {
-            plan: plan.clone(),
-            epoch,
-            sandbox: sandbox.clone(),
-        }
-    }
-
-    pub(super) fn delist(plan: &PlanId, epoch: Epoch, name: &ResourceName) -> Self {
-        Self::Delist {
-            plan: plan.clone(),
-            epoch,
-            name: name.clone(),
-        }
-    }
-
-    pub(super) fn advance(
-        plan: &PlanId,
-        epoch: Epoch,
-        state: PlanState,
-        (event, detail): (&str, &str),
-    ) -> Self {
-        Self::Advance {
-            plan: plan.clone(),
-            epoch,
-            state,
-            event: event.to_owned(),
-            detail: detail.to_owned(),
-        }
-    }
-
-    pub(super) fn finish(plan: &PlanId, epoch: Epoch, state: PlanState, receipt: &str) -> Self {
-        Self::Finish {
-            plan: plan.clone(),
-            epoch,
-            state,
-            receipt: receipt.to_owned(),
-        }
-    }
-
-    pub(super) fn release(plan: &PlanId, epoch: Epoch) -> Self {
-        Self::Release {
-            plan: plan.clone(),
-            epoch,
-        }
-    }
-
     /// Runs the write over `rows` at the time `now`.
     ///
     /// # Errors
