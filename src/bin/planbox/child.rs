@@ -1,17 +1,18 @@
 //! CMD: found, started in the sandbox, waited for.
 
-use crate::exit::{Exit, Failure, Own, command_failed};
+use crate::exit::{Exit, Failure, Own, command_failed, interrupted};
 use crate::resources::variables;
 use crate::session::Session;
 use crate::text::shown;
 use planbox::{PlanId, SandboxStatus};
+use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// The code of a CMD that could not be started.
 pub(crate) const NOT_STARTED: &str = "cmd-not-started";
@@ -90,37 +91,52 @@ impl Job {
         Ok(Self { plan: plan.clone(), command, shown: shown(Path::new(program)) })
     }
 
-    /// Runs it to its end. Signals are passed on to it meanwhile.
-    pub(crate) fn run(mut self, session: &Session<'_>) -> Result<(), Failure> {
+    /// Starts it. From then on signals are passed on to it.
+    pub(crate) fn start(mut self, session: &Session<'_>) -> Result<Running, Failure> {
         let signals = &session.context.signals;
         if signals.is_cancelled() {
-            return Err(crate::exit::interrupted(Some(&self.plan)));
+            return Err(interrupted(Some(&self.plan)));
         }
-        let mut child = self.command.spawn().map_err(|error| self.not_started(error))?;
+        let child = self.command.spawn().map_err(|error| {
+            let message = format!("{} could not be started; nothing was changed", self.shown);
+            let own = not_found(OsStr::new(""));
+            Failure::from(Own { message, source: Some(error), ..own }).of(Some(&self.plan))
+        })?;
         signals.forward_to(child.id());
-        let status = child.wait().map_err(|error| self.not_started(error))?;
-        if signals.is_cancelled() {
-            let message = format!(
-                "stopped by a signal while CMD ran ({}); nothing was committed",
-                in_words(status)
-            );
-            let own = command_failed(&self.plan, "", "interrupted");
-            let own = Own { exit: Exit::Interrupted, message, ..own };
-            return Err(Failure::from(own).of(Some(&self.plan)));
+        Ok(Running { plan: self.plan, child, shown: self.shown })
+    }
+}
+
+/// A CMD that runs.
+#[derive(Debug)]
+#[must_use = "somebody has to wait for it"]
+pub(crate) struct Running {
+    plan: PlanId,
+    child: Child,
+    shown: String,
+}
+
+impl Running {
+    /// Waits until it ends.
+    pub(crate) fn wait(mut self, session: &Session<'_>) -> Result<(), Failure> {
+        let failed = |how: &str| command_failed(&self.plan, how, "cmd-failed");
+        let of = |own: Own| Failure::from(own).of(Some(&self.plan));
+        let status = self.child.wait().map_err(|error| {
+            let own = failed(&format!("{} could not be waited for", self.shown));
+            of(Own { source: Some(error), ..own })
+        })?;
+        let how = format!("{} {}", self.shown, in_words(status));
+        let ended = json!({ "status": status.code(), "signal": status.signal() });
+        let own = failed(&how);
+        if session.context.signals.is_cancelled() {
+            let message = format!("stopped by a signal; {}", own.message);
+            let (exit, code) = (Exit::Interrupted, "interrupted");
+            return Err(of(Own { exit, code, message, ..own }).with("command", ended));
         }
         if status.success() {
             return Ok(());
         }
-        let how = format!("{} {}", self.shown, in_words(status));
-        let own = command_failed(&self.plan, &how, "cmd-failed");
-        let ended = serde_json::json!({ "status": status.code(), "signal": status.signal() });
-        Err(Failure::from(own).of(Some(&self.plan)).with("command", ended))
-    }
-
-    fn not_started(&self, error: io::Error) -> Failure {
-        let how = format!("{} could not be started", self.shown);
-        let own = command_failed(&self.plan, &how, NOT_STARTED);
-        Failure::from(Own { source: Some(error), ..own }).of(Some(&self.plan))
+        Err(of(own).with("command", ended))
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Report, Failure
     let sandboxes = session.workable(&plan, wanted)?.sandboxes;
     let resources = sandboxes_json(&sandboxes);
     let job = Job::new(&session, &plan, &sandboxes, &arguments.cmd)?;
-    job.run(&session).map_err(|failure| failure.with_resources(resources.clone()))?;
+    let known = |failure: Failure| failure.with_resources(resources.clone());
+    job.start(&session).and_then(|running| running.wait(&session)).map_err(known)?;
     drop(hold);
     let ended = json!({ "status": 0, "signal": null });
     let json = json!({ "outcome": "ran", "plan": plan, "resources": resources, "command": ended });

@@ -2,13 +2,14 @@
 
 use super::{receipt, sandboxes_json};
 use crate::args::Run;
-use crate::child::{self, Job};
-use crate::exit::{Exit, Failure, interrupted, refused};
+use crate::child::{self, Job, Running};
+use crate::exit::{Failure, interrupted, refused};
 use crate::output::Report;
 use crate::resources::{self, Wanted};
 use crate::session::{Context, Session, plan_id};
-use crate::text::{now_unix_ms, shell_word};
-use planbox::{Error, PlanHold, PlanId};
+use crate::text::now_unix_ms;
+use planbox::{PlanHold, PlanId, SandboxStatus};
+use serde_json::json;
 use std::ffi::OsString;
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -34,9 +35,14 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
     } else {
         session.hold_or_make(&plan, "run")?
     };
-    work(&session, &mut hold, wanted, &arguments.cmd)
-        .map_err(|failure| give_up_if_useless(&session, &mut hold, made, failure))
-        .map_err(about)
+    let begun = begin(&session, &mut hold, wanted, &arguments.cmd);
+    let (running, sandboxes) = begun.map_err(|failure| {
+        let useless = made && (named.is_none() || failure.code() == child::NOT_STARTED);
+        about(if useless { give_up(&session, &mut hold, failure) } else { failure })
+    })?;
+    let known = |failure: Failure| failure.with_resources(sandboxes_json(&sandboxes));
+    let report = running.wait(&session).and_then(|()| commit(&session, &mut hold));
+    report.map_err(known).map_err(about)
 }
 
 /// A plan of its own for a run that names none.
@@ -46,36 +52,32 @@ fn fresh_id() -> Result<PlanId, Failure> {
     plan_id(&format!("run-{seconds}-{random:06x}"))
 }
 
-fn work(
+/// Opens what is wanted and starts CMD in it.
+fn begin(
     session: &Session<'_>,
     hold: &mut PlanHold,
     wanted: Vec<Wanted>,
     cmd: &[OsString],
-) -> Result<Report, Failure> {
-    let (context, plan) = (session.context, hold.plan().clone());
+) -> Result<(Running, Vec<SandboxStatus>), Failure> {
+    let plan = hold.plan().clone();
     session.workable(&plan, WANTED)?;
     resources::open(hold, wanted)?;
     let sandboxes = session.workable(&plan, WANTED)?.sandboxes;
-    let known = |failure: Failure| failure.with_resources(sandboxes_json(&sandboxes));
     if sandboxes.is_empty() {
         let message = format!("plan {plan} has nothing to work in");
         return Err(refused("no-resources", message, "name a directory with --dir"));
     }
-    Job::new(session, &plan, &sandboxes, cmd)?.run(session).map_err(known)?;
+    let running = Job::new(session, &plan, &sandboxes, cmd)?.start(session)?;
+    Ok((running, sandboxes))
+}
+
+fn commit(session: &Session<'_>, hold: &mut PlanHold) -> Result<Report, Failure> {
+    let context = session.context;
     if context.signals.is_cancelled() {
-        return Err(known(interrupted(Some(&plan))));
+        return Err(interrupted(Some(hold.plan())));
     }
     let options = context.commit_options();
-    let receipt = context.signals.during(|| hold.commit_all(&options)).map_err(|error| {
-        let word = shell_word(plan.as_str());
-        let failure = Failure::from(Error::from(error));
-        if failure.exit() != Exit::RecoveryNeeded {
-            context.out.talk(&format!(
-                "CMD succeeded, the commit did not; the sandbox is kept: `planbox status {word}`"
-            ));
-        }
-        known(failure)
-    })?;
+    let receipt = context.signals.during(|| hold.commit_all(&options))?;
     let mut report = receipt::report(&receipt);
     if context.out.is_quiet() {
         report.text.clear();
@@ -83,20 +85,13 @@ fn work(
     Ok(report)
 }
 
-/// A plan that this run made and in which CMD never ran is of no use to anybody.
-fn give_up_if_useless(
-    session: &Session<'_>,
-    hold: &mut PlanHold,
-    made: bool,
-    failure: Failure,
-) -> Failure {
-    let never_ran = failure.code() == child::NOT_STARTED || failure.exit() != Exit::CommandFailed;
-    let ran = session.context.signals.has_child();
-    if !made || !never_ran || ran {
-        return failure;
-    }
+/// Gives up a plan that this run made and in which CMD never ran.
+fn give_up(session: &Session<'_>, hold: &mut PlanHold, failure: Failure) -> Failure {
     match session.context.signals.during(|| hold.rollback_all()) {
-        Ok(_) => failure.rolled_back(),
+        Ok(_) => {
+            session.context.out.talk(&format!("plan {} was given up", hold.plan()));
+            failure.with("plan_kept", json!(false))
+        }
         Err(_) => failure,
     }
 }

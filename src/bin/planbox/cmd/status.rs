@@ -82,7 +82,7 @@ fn all(session: &Session<'_>) -> Result<Report, Failure> {
     }
     let now = now_unix_ms();
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["PLAN", "STATE", "AGE", "RESOURCES", "SIZE", "HOLDER"]);
     for plan in &plans {
         let status = &plan.status;

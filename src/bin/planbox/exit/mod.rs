@@ -187,7 +187,8 @@ impl Failure {
         named.or(self.plan.as_ref())
     }
 
-    fn code(&self) -> &'static str {
+    /// The stable code.
+    pub(crate) fn code(&self) -> &'static str {
         match &self.kind {
             Kind::Library(error) => error.code(),
             Kind::Own(own) => own.code,
