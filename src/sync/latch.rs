@@ -230,7 +230,7 @@ impl Condvar {
     /// # Panics
     /// In a debug build, if the thread holds another latch that must not be held while it blocks.
     #[track_caller]
-    pub fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Deadline) -> bool {
+    pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Deadline) -> bool {
         witness::about_to_wait();
         let longest = deadline.remaining();
         self.0.wait_for(&mut guard.inner, longest).timed_out() && deadline.is_over()
