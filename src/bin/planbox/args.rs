@@ -35,7 +35,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
-    /// The store [default: $PLANBOX_STORE, else planbox in the XDG state directory]
+    /// The store [default: `$PLANBOX_STORE`, else `planbox` in the XDG state directory]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
     /// Print one JSON object on standard output (`log`: one per line)

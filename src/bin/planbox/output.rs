@@ -28,6 +28,19 @@ pub(crate) fn mark(action: planbox::Action) -> String {
     format!("{colour}{}{RESET}", action.mark())
 }
 
+/// The same JSON object with one more field, or another value in it.
+pub(crate) fn with(mut object: Value, key: &str, value: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(key.to_owned(), value);
+    }
+    object
+}
+
+/// True if there is a person who can be asked.
+pub(crate) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 /// What a command has to say on standard output.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -114,11 +127,6 @@ impl Output {
     /// True if there is a person at standard error who may watch a bar move.
     pub(crate) fn is_watched(self) -> bool {
         !self.quiet && io::stderr().is_terminal()
-    }
-
-    /// True if there is a person who can be asked.
-    pub(crate) fn can_ask(self) -> bool {
-        io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Says something to the person, unless it is to be quiet.

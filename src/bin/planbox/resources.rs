@@ -4,6 +4,7 @@ use crate::args::{Resources, ViewArg};
 use crate::exit::{Failure, refused};
 use planbox::error::OpenSandboxError;
 use planbox::sandbox::Identity;
+use planbox::sandbox::directory::{ViewChoice, ViewKind};
 use planbox::{Directory, PlanHold, PlanId, Resource as _, ResourceName, Stage};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -82,8 +83,19 @@ fn default_name() -> ResourceName {
 }
 
 fn configured(path: PathBuf, name: Option<&ResourceName>, arguments: &Resources) -> Directory {
-    let _ = (name, arguments.view == ViewArg::Auto);
-    Directory::at(path)
+    let view = match arguments.view {
+        ViewArg::Auto => ViewChoice::Auto,
+        ViewArg::Copy => ViewChoice::Pinned(ViewKind::Copy),
+        ViewArg::Reflink => ViewChoice::Pinned(ViewKind::Reflink),
+    };
+    let mut directory = Directory::at(path).view(view);
+    if let Some(name) = name {
+        directory = directory.named(name.clone());
+    }
+    if arguments.with_vcs {
+        directory = directory.with_vcs();
+    }
+    arguments.exclude.iter().fold(directory, |directory, name| directory.exclude(name))
 }
 
 /// Opens all of them in a plan that is held.

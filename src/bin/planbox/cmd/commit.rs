@@ -3,11 +3,11 @@
 use super::{diff, receipt};
 use crate::args::Commit;
 use crate::exit::{Failure, interrupted};
-use crate::output::Report;
+use crate::output::{Report, with};
 use crate::session::{Context, Session, plan_id};
 use planbox::error::CommitError;
 use planbox::{PlanHold, PlanId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(super) fn run(context: &Context, arguments: &Commit) -> Result<Report, Failure> {
     let plan = plan_id(&arguments.plan)?;
@@ -33,16 +33,16 @@ fn check(session: &Session<'_>, hold: &mut PlanHold, plan: &PlanId) -> Result<Re
     }
     let wait = session.context.wait();
     let check = session.context.signals.during(|| hold.check(wait))?;
-    let mut json = diff::json(&check.diff);
+    let json = with(diff::json(&check.diff), "dry_run", json!(true));
     if !check.conflicts.is_empty() {
         let (plan, conflicts) = (plan.clone(), check.conflicts);
         let failure = Failure::from(CommitError::Conflict { plan, conflicts });
-        let resources = json["resources"].as_array().cloned().unwrap_or_default();
+        let resources = json.get("resources").and_then(Value::as_array).cloned().unwrap_or_default();
         return Err(failure.with_resources(resources).with("dry_run", json!(true)));
     }
     let nothing = check.diff.is_empty();
-    json["outcome"] = json!(if nothing { "nothing-to-do" } else { "would-commit" });
-    json["dry_run"] = json!(true);
+    let outcome = if nothing { "nothing-to-do" } else { "would-commit" };
+    let json = with(json, "outcome", json!(outcome));
     let verdict = if nothing { "nothing to do" } else { "would be committed" };
     let text = format!("{}plan {plan}: {verdict}\n", diff::text(&check.diff, false));
     Ok(Report::seen(text, json))

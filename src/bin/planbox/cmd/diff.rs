@@ -1,5 +1,6 @@
 //! `planbox diff`: what would be committed.
 
+use super::push_line;
 use crate::args::Diff;
 use crate::exit::{Exit, Failure};
 use crate::output::{Report, bold, mark};
@@ -40,11 +41,12 @@ fn resource_text(resource: &ResourceDiff, only_totals: bool) -> String {
     let mut text = format!("{}\n", bold(&headline));
     let entries = resource.changes.entries.iter().filter(|_| !only_totals);
     for change in entries {
-        text.push_str(&format!("{}  {}\n", mark(change.action), clean(&change.path)));
+        let line = format!("{}  {}", mark(change.action), clean(&change.path));
+        push_line(&mut text, &line);
     }
     for note in &resource.changes.notes {
-        text.push_str(&format!("note: {}\n", clean(note)));
+        push_line(&mut text, &format!("note: {}", clean(note)));
     }
-    text.push_str(&format!("{}\n", planbox::summary(&resource.changes)));
+    push_line(&mut text, &planbox::summary(&resource.changes));
     text
 }

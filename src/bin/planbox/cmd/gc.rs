@@ -2,7 +2,7 @@
 
 use crate::args::Gc;
 use crate::exit::{Exit, Failure, Own};
-use crate::output::Report;
+use crate::output::{Report, can_ask, with};
 use crate::session::Context;
 use planbox::{GcOptions, PlanId};
 use serde_json::json;
@@ -15,7 +15,7 @@ pub(super) fn run(context: &Context, arguments: &Gc) -> Result<Report, Failure> 
     }
     if let Some(age) = arguments.idle {
         options = options.give_up_idle(age);
-        let ask = !arguments.dry_run && !context.global.yes && context.out.can_ask();
+        let ask = !arguments.dry_run && !context.global.yes && can_ask();
         if ask && !context.out.ask("roll back the open plans that are idle, with their work?") {
             return Err(declined());
         }
@@ -38,10 +38,8 @@ pub(super) fn run(context: &Context, arguments: &Gc) -> Result<Report, Failure> 
         (false, true) => "nothing-to-do",
         (false, false) => "cleaned",
     };
-    let mut json = json!(report);
-    json["outcome"] = json!(outcome);
-    json["plan"] = json!(null);
-    json["resources"] = json!([]);
+    let json = with(json!(report), "outcome", json!(outcome));
+    let json = with(with(json, "plan", json!(null)), "resources", json!([]));
     let text = if text.is_empty() { "nothing to clean\n".to_owned() } else { text };
     Ok(Report::done(text, json))
 }

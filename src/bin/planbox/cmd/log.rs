@@ -2,7 +2,7 @@
 
 use crate::args::OnePlan;
 use crate::exit::{Exit, Failure};
-use crate::output::{Json, Report};
+use crate::output::{Json, Report, with};
 use crate::session::{Context, plan_id};
 use crate::text::{clean, rfc3339};
 use planbox::LogEntry;
@@ -29,10 +29,9 @@ fn line(entry: &LogEntry) -> String {
 }
 
 fn object(entry: &LogEntry) -> Value {
-    let mut value = json!(entry);
-    value["at"] = json!(rfc3339(entry.at_unix_ms));
-    if let Ok(detail) = serde_json::from_str::<Value>(&entry.detail) {
-        value["detail"] = detail;
+    let object = with(json!(entry), "at", json!(rfc3339(entry.at_unix_ms)));
+    match serde_json::from_str::<Value>(&entry.detail) {
+        Ok(detail) => with(object, "detail", detail),
+        Err(_) => object,
     }
-    value
 }

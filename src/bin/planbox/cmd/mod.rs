@@ -50,5 +50,15 @@ fn sandboxes_json(sandboxes: &[SandboxStatus]) -> Vec<Value> {
 fn path_lines(sandboxes: &[SandboxStatus]) -> String {
     let with_path =
         sandboxes.iter().filter_map(|sandbox| Some((&sandbox.name, sandbox.path.as_ref()?)));
-    with_path.map(|(name, path)| format!("{name}\t{path}\n")).collect()
+    let mut text = String::new();
+    for (name, path) in with_path {
+        push_line(&mut text, &format!("{name}\t{path}"));
+    }
+    text
+}
+
+/// One line more.
+fn push_line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
 }

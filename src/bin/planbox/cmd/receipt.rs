@@ -1,5 +1,6 @@
 //! A receipt, for people and for programs.
 
+use super::push_line;
 use crate::output::{Report, bold};
 use crate::text::{clean, rfc3339};
 use planbox::{CommitOutcome, Receipt};
@@ -37,9 +38,9 @@ pub(super) fn text(receipt: &Receipt) -> String {
     for resource in receipt.resources() {
         let (name, target) = (clean(resource.name.as_str()), clean(&resource.target));
         let changes = planbox::summary(&resource.changes);
-        text.push_str(&format!("  {name}  {target}  {changes}\n"));
+        push_line(&mut text, &format!("  {name}  {target}  {changes}"));
         for note in &resource.changes.notes {
-            text.push_str(&format!("    note: {}\n", clean(note)));
+            push_line(&mut text, &format!("    note: {}", clean(note)));
         }
     }
     text

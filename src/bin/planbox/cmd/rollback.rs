@@ -2,7 +2,7 @@
 
 use crate::args::ThePlan;
 use crate::exit::{Exit, Failure, Own};
-use crate::output::Report;
+use crate::output::{Report, can_ask};
 use crate::session::{Context, plan_id};
 use planbox::{PlanHold, PlanId, PlanState};
 use serde_json::json;
@@ -12,7 +12,7 @@ pub(super) fn run(context: &Context, arguments: &ThePlan) -> Result<Report, Fail
     let session = context.open()?;
     let mut hold = session.hold_existing(&plan, "rollback")?;
     let before = session.manager.status(&plan)?.state;
-    if before == PlanState::Open && !context.global.yes && context.out.can_ask() {
+    if before == PlanState::Open && !context.global.yes && can_ask() {
         ask(context, &mut hold, &plan)?;
     }
     let names = context.signals.during(|| hold.rollback_all())?;

@@ -1,9 +1,9 @@
 //! `planbox status`: what there is.
 
-use super::receipt;
+use super::{push_line, receipt};
 use crate::args::OnePlan;
 use crate::exit::Failure;
-use crate::output::{Report, bold};
+use crate::output::{Report, bold, with};
 use crate::session::{Context, Session, plan_id};
 use crate::size::Size;
 use crate::text::{age, clean, now_unix_ms, rfc3339};
@@ -43,10 +43,8 @@ impl Sized {
         let pairs = self.status.sandboxes.iter().zip(&self.sizes);
         pairs
             .map(|(sandbox, size)| {
-                let mut value = json!(sandbox);
-                value["size_bytes"] = json!(size.map(|size| size.bytes));
-                value["size_is_whole"] = json!(size.map(|size| size.whole));
-                value
+                let object = with(json!(sandbox), "size_bytes", json!(size.map(|size| size.bytes)));
+                with(object, "size_is_whole", json!(size.map(|size| size.whole)))
             })
             .collect()
     }
@@ -110,9 +108,8 @@ fn in_words(holder: &Holder, now_unix_ms: u64) -> String {
 fn one(session: &Session<'_>, plan: &PlanId) -> Result<Report, Failure> {
     let sized = Sized::new(session.manager.status(plan)?);
     let receipt = session.manager.receipt(plan)?;
-    let mut json = sized.json();
-    json["outcome"] = json!("found");
-    json["receipt"] = json!(receipt.as_ref().map(receipt::json));
+    let json = with(sized.json(), "outcome", json!("found"));
+    let json = with(json, "receipt", json!(receipt.as_ref().map(receipt::json)));
     let mut text = in_detail(&sized);
     if let Some(receipt) = &receipt {
         text.push_str(&receipt::text(receipt));
@@ -123,7 +120,7 @@ fn one(session: &Session<'_>, plan: &PlanId) -> Result<Report, Failure> {
 fn in_detail(sized: &Sized) -> String {
     let (status, now) = (&sized.status, now_unix_ms());
     let mut text = format!("{} {}\n", bold("plan"), clean(status.plan.as_str()));
-    let mut line = |key: &str, value: &str| text.push_str(&format!("{key:<9} {}\n", clean(value)));
+    let mut line = |key: &str, value: &str| push_line(&mut text, &format!("{key:<9} {}", clean(value)));
     let moment = |at| format!("{} ({} ago)", rfc3339(at), age(at, now));
     line("state", status.state.as_str());
     line("opened", &moment(status.opened_unix_ms));

@@ -1,5 +1,6 @@
 //! Failures of the command line: which exit status they have, and how they are told.
 
+use crate::output::with;
 use crate::text::{clean, rfc3339, shell_word};
 use planbox::error::{
     CommitError, DiffError, GcError, LockError, OpenError, OpenSandboxError, RecoverError,
@@ -212,7 +213,7 @@ impl Failure {
     /// What happened, then each cause, without repetitions.
     pub(crate) fn chain(&self) -> Vec<String> {
         match &self.kind {
-            Kind::Library(error) => chain_of(&**error),
+            Kind::Library(error) => chain_of(error),
             Kind::Own(own) => {
                 let source = own.source.as_ref().map(ToString::to_string);
                 std::iter::once(own.message.clone()).chain(source).collect()
@@ -252,18 +253,15 @@ impl Failure {
             "retryable": retryable,
         });
         if !self.conflicts().is_empty() {
-            error["conflicts"] = json!(self.conflicts());
+            error = with(error, "conflicts", json!(self.conflicts()));
         }
-        let mut object = json!({
+        let object = json!({
             "outcome": self.exit().outcome(),
             "plan": self.plan(),
             "resources": self.resources,
             "error": error,
         });
-        for (key, value) in &self.extra {
-            object[key] = value.clone();
-        }
-        object
+        self.extra.iter().fold(object, |object, (key, value)| with(object, key, value.clone()))
     }
 }
 
