@@ -204,3 +204,99 @@ pub(crate) fn content_digest(file: &File) -> io::Result<[u8; 32]> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Scratch;
+    use super::*;
+    use std::ffi::OsStr;
+
+    fn copy(from: &Scratch, to: &Scratch, wish: CopyWish) -> io::Result<(CopyMethod, Vec<u64>)> {
+        let src = from.dir().read_file(OsStr::new("src"))?;
+        let dst = to.dir().create_file(OsStr::new("dst"), 0o600)?;
+        let mut seen = Vec::new();
+        let method = copy_file(&src, &dst, wish, &mut |done| {
+            seen.push(done);
+            Ok(())
+        })?;
+        Ok((method, seen))
+    }
+
+    fn same(from: &Scratch, to: &Scratch) -> bool {
+        std::fs::read(from.path().join("src")).unwrap()
+            == std::fs::read(to.path().join("dst")).unwrap()
+    }
+
+    #[test]
+    fn bytes_arrive_whole_and_progress_is_told() {
+        let (from, to) = (Scratch::new(), Scratch::new());
+        let content: Vec<u8> = (0..20_000_003_u32).map(|n| (n % 251) as u8).collect();
+        from.put("src", &content);
+        let (method, seen) = copy(&from, &to, CopyWish::Copy).unwrap();
+        assert_ne!(method, CopyMethod::Cloned);
+        assert!(same(&from, &to));
+        assert_eq!(seen.last(), Some(&20_000_003));
+        assert!(seen.len() >= 3 && seen.is_sorted(), "{seen:?}");
+    }
+
+    #[test]
+    fn another_file_system_is_reached_through_memory() {
+        let (from, to) = (Scratch::new(), Scratch::quick());
+        from.put("src", &[9; 300_000]);
+        copy(&from, &to, CopyWish::CloneOrCopy).unwrap();
+        assert!(same(&from, &to));
+        let far = from.dir().stat().unwrap().dev != to.dir().stat().unwrap().dev;
+        to.dir().remove_file(OsStr::new("dst")).unwrap();
+        assert!(!far || copy(&from, &to, CopyWish::Clone).is_err());
+    }
+
+    #[test]
+    fn holes_stay_holes_wherever_they_are() {
+        for (data_at, size) in [(0, 64 << 20), (32 << 20, 64 << 20), (5, 1 << 40)] {
+            let (from, to) = (Scratch::new(), Scratch::new());
+            from.put("src", b"");
+            let src = from.dir().write_file(OsStr::new("src")).unwrap();
+            if src.set_len(size).is_err() {
+                continue;
+            }
+            src.write_all_at(b"data", data_at).unwrap();
+            copy(&from, &to, CopyWish::Copy).unwrap();
+            let dst = to.dir().read_file(OsStr::new("dst")).unwrap();
+            let stat = stat_file(&dst).unwrap();
+            assert_eq!(stat.size, size);
+            assert!(stat.allocated < 1 << 20, "{} bytes", stat.allocated);
+            let mut read = [0; 4];
+            dst.read_exact_at(&mut read, data_at).unwrap();
+            assert_eq!(&read, b"data");
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_refused_at_once() {
+        let scratch = Scratch::new();
+        rustix::fs::mkfifoat(scratch.dir(), "src", rustix::fs::Mode::RUSR).unwrap();
+        let error = copy(&scratch, &scratch, CopyWish::Copy).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn it_stops_when_told_to() {
+        let scratch = Scratch::new();
+        scratch.put("src", &[1; 100]);
+        let src = scratch.dir().read_file(OsStr::new("src")).unwrap();
+        let dst = scratch.dir().create_file(OsStr::new("dst"), 0o600).unwrap();
+        let stop = &mut |_| Err(io::Error::other("stop"));
+        let error = copy_file(&src, &dst, CopyWish::Copy, stop).unwrap_err();
+        assert_eq!(error.to_string(), "stop");
+    }
+
+    #[test]
+    fn a_digest_is_of_the_whole_content() {
+        let scratch = Scratch::new();
+        let content = vec![3; BUFFER_BYTES * 2 + 1];
+        scratch.put("src", &content);
+        let src = scratch.dir().read_file(OsStr::new("src")).unwrap();
+        let digest = content_digest(&src).unwrap();
+        assert_eq!(digest, *blake3::hash(&content).as_bytes());
+    }
+}

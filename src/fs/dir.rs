@@ -528,3 +528,113 @@ fn stamps(mtime: Time) -> Timestamps {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::tests::with_and_without_openat2;
+    use super::super::testing::Scratch;
+    use super::*;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    fn name(text: &str) -> &OsStr {
+        OsStr::new(text)
+    }
+
+    #[test]
+    fn names_are_bytes() {
+        let scratch = Scratch::new();
+        let odd = OsStr::from_bytes(b"\xff\n\x1b -x");
+        drop(scratch.dir().create_file(odd, 0o600).unwrap());
+        scratch.dir().make_symlink(odd, name("l")).unwrap();
+        assert_eq!(scratch.dir().entries().unwrap().sorted(), [name("l"), odd]);
+        assert_eq!(scratch.dir().read_link(name("l")).unwrap(), odd);
+        let error = scratch.dir().read_file(OsStr::from_bytes(b"a\0b"));
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(scratch.dir().stat_at(name("..")).is_err());
+        assert_eq!(scratch.dir().stat_at(name("absent")).unwrap(), None);
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let scratch = Scratch::new();
+        let sub = scratch.sub("d");
+        scratch.put("f", b"x");
+        sub.make_symlink(name("../f"), name("l")).unwrap();
+        rustix::fs::mkfifoat(&sub, "p", Mode::RUSR | Mode::WUSR).unwrap();
+        with_and_without_openat2(|| {
+            assert!(scratch.dir().read_file(name("f")).is_ok());
+            assert!(scratch.dir().write_file(name("f")).is_ok());
+            for bad in ["d", "absent", "d/l"] {
+                assert!(scratch.dir().read_file(name(bad)).is_err(), "{bad}");
+            }
+            for bad in ["l", "p"] {
+                assert!(sub.read_file(name(bad)).is_err(), "{bad}");
+                assert!(sub.write_file(name(bad)).is_err(), "{bad}");
+                assert!(sub.open_or_create(name(bad), 0o600).is_err(), "{bad}");
+                assert!(sub.child(name(bad)).is_err(), "{bad}");
+            }
+        });
+        let made = sub.open_or_create(name("new"), 0o640).unwrap();
+        let again = sub.open_or_create(name("new"), 0o600).unwrap();
+        let [made, again] = [made, again].map(|file| super::super::stat_file(&file).unwrap());
+        assert_eq!((made.id(), made.mode), (again.id(), 0o640));
+    }
+
+    #[test]
+    fn a_rename_replaces_nothing_unless_told_to() {
+        let scratch = Scratch::new();
+        scratch.put("a", b"a");
+        scratch.put("d/b", b"b");
+        let (dir, sub) = (scratch.dir(), scratch.dir().child(name("d")).unwrap());
+        let taken = dir.rename_new(name("a"), &sub, name("b")).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        dir.exchange(name("a"), &sub, name("b")).unwrap();
+        assert_eq!(std::fs::read(scratch.path().join("d/b")).unwrap(), b"a");
+        assert!(dir.exchange(name("a"), &sub, name("absent")).is_err());
+        dir.rename_new(name("a"), &sub, name("c")).unwrap();
+        sub.rename_over(name("c"), &sub, name("b")).unwrap();
+        assert_eq!(std::fs::read(scratch.path().join("d/b")).unwrap(), b"b");
+        assert!(dir.rename_new(name("d"), dir, name("../d")).is_err());
+        sub.remove_file(name("b")).unwrap();
+        assert!(dir.remove_file(name("d")).is_err());
+        dir.remove_dir(name("d")).unwrap();
+    }
+
+    #[test]
+    fn modes_and_times_are_exact_and_links_have_their_own() {
+        let scratch = Scratch::new();
+        let dir = scratch.dir();
+        dir.make_dir(name("d"), 0o1731).unwrap();
+        assert_eq!(dir.stat_at(name("d")).unwrap().unwrap().mode, 0o1731);
+        drop(dir.create_file(name("f"), 0o4751).unwrap());
+        assert_eq!(dir.stat_at(name("f")).unwrap().unwrap().mode, 0o4751);
+        dir.set_mode_at(name("f"), 0).unwrap();
+        assert_eq!(dir.stat_at(name("f")).unwrap().unwrap().mode, 0);
+        dir.make_symlink(name("f"), name("l")).unwrap();
+        assert!(dir.set_mode_at(name("l"), 0o777).is_err());
+        dir.set_mtime_at(name("l"), (-7, 999_999_999)).unwrap();
+        assert_eq!(
+            dir.stat_at(name("l")).unwrap().unwrap().mtime,
+            (-7, 999_999_999)
+        );
+        assert_ne!(dir.stat_at(name("f")).unwrap().unwrap().mtime.0, -7);
+        dir.set_mtime((5, 6)).unwrap();
+        assert_eq!(dir.stat().unwrap().mtime, (5, 6));
+    }
+
+    #[test]
+    fn a_path_may_be_longer_than_the_kernel_takes() {
+        let scratch = Scratch::new();
+        super::super::testing::make_deep(scratch.dir(), 6_000);
+        let path = ["d"; 6_000].join("/");
+        with_and_without_openat2(|| {
+            let deep = scratch.dir().beneath(Path::new(&path)).unwrap();
+            assert!(deep.entries().unwrap().is_empty());
+        });
+        let same = scratch.dir().beneath(Path::new("")).unwrap();
+        assert_eq!(same.stat().unwrap(), scratch.dir().stat().unwrap());
+        for bad in ["..", "d/../d", "/d"] {
+            assert!(scratch.dir().beneath(Path::new(bad)).is_err(), "{bad}");
+        }
+    }
+}

@@ -15,6 +15,15 @@ impl Scratch {
         Self::within(&std::env::temp_dir())
     }
 
+    /// In memory where the machine allows it.
+    pub(crate) fn quick() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            return Self::within(memory);
+        }
+        Self::new()
+    }
+
     pub(crate) fn within(parent: &Path) -> Self {
         let path = tempfile::tempdir_in(parent).unwrap().keep();
         let dir = Dir::open(&path).unwrap();

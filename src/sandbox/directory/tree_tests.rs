@@ -28,6 +28,14 @@ impl Pair {
         }
     }
 
+    /// In memory where the machine allows it: for very many files.
+    fn quick() -> Self {
+        Self {
+            base: Scratch::quick(),
+            view: Scratch::quick(),
+        }
+    }
+
     fn make(&self) -> (Manifest, ViewKind, Vec<String>) {
         self.try_make(ViewChoice::Auto, &Exclusions::default(), &Work::silent())
             .unwrap()
@@ -346,7 +354,7 @@ fn a_changed_attribute_is_found() {
 
 #[test]
 fn twenty_thousand_levels() {
-    let pair = Pair::new();
+    let pair = Pair::quick();
     make_deep(pair.base.dir(), 20_000);
     let (manifest, ..) = pair.make();
     assert_eq!(manifest.entries().len(), 20_001);
@@ -362,6 +370,7 @@ fn twenty_thousand_levels() {
     let mut cursor = Cursor::new(pair.view.dir()).unwrap();
     cursor.go_to(&vec!["d"; 20_000]).unwrap();
     drop(cursor.dir().create_file("f".as_ref(), 0o644).unwrap());
+    drop(cursor);
     make_deep(&pair.view.sub("new"), 3_000);
     let found = pair.scan(&manifest);
     let counts: Vec<_> = found
@@ -377,7 +386,7 @@ fn twenty_thousand_levels() {
 
 #[test]
 fn a_hundred_thousand_names() {
-    let pair = Pair::new();
+    let pair = Pair::quick();
     make_wide(pair.base.dir(), 100_000);
     let seen = AtomicU64::new(0);
     let cancelled = AtomicBool::new(false);
