@@ -114,15 +114,13 @@ impl Copy<'_> {
         let mut at = start;
         while at < end {
             let wanted = (end - at).min(STEP_BYTES);
-            let done = match self.method {
-                CopyMethod::Buffered => self.through_memory(at, wanted)?,
-                _ => match self.in_kernel(at, wanted)? {
-                    Some(done) => done,
-                    None => {
-                        self.method = CopyMethod::Buffered;
-                        continue;
-                    }
-                },
+            let done = if self.method == CopyMethod::Buffered {
+                self.through_memory(at, wanted)?
+            } else if let Some(done) = self.in_kernel(at, wanted)? {
+                done
+            } else {
+                self.method = CopyMethod::Buffered;
+                continue;
             };
             if done == 0 {
                 break;
@@ -146,11 +144,10 @@ impl Copy<'_> {
                 wanted,
             );
             return match copied {
-                // Some file systems answer 0 for what they cannot do: read will tell.
-                Ok(0) => Ok(None),
-                Ok(done) => Ok(Some(done as u64)),
                 Err(Errno::INTR) => continue,
-                Err(
+                // Some file systems answer 0 for what they cannot do: read will tell.
+                Ok(0)
+                | Err(
                     Errno::NOSYS
                     | Errno::XDEV
                     | Errno::INVAL
@@ -159,6 +156,7 @@ impl Copy<'_> {
                     | Errno::TXTBSY
                     | Errno::IO,
                 ) => Ok(None),
+                Ok(done) => Ok(Some(done as u64)),
                 Err(error) => Err(error.into()),
             };
         }
@@ -242,7 +240,7 @@ mod tests {
     #[test]
     fn another_file_system_is_reached_through_memory() {
         let (from, to) = (Scratch::new(), Scratch::quick());
-        from.put("src", &[9; 300_000]);
+        from.put("src", &vec![9; 300_000]);
         copy(&from, &to, CopyWish::CloneOrCopy).unwrap();
         assert!(same(&from, &to));
         let far = from.dir().stat().unwrap().dev != to.dir().stat().unwrap().dev;

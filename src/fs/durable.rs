@@ -71,14 +71,12 @@ impl Dir {
 
     /// A file that has no name any more, or never had one.
     fn scratch_file(&self) -> io::Result<File> {
-        match self.unnamed_file() {
-            Ok(file) => Ok(file),
-            Err(_) => {
-                let (name, file) = self.temp_file(0o600)?;
-                self.remove_file(&name)?;
-                Ok(file)
-            }
+        if let Ok(file) = self.unnamed_file() {
+            return Ok(file);
         }
+        let (name, file) = self.temp_file(0o600)?;
+        self.remove_file(&name)?;
+        Ok(file)
     }
 
     /// Makes a new file whose name begins with [`TEMP_PREFIX`].

@@ -130,7 +130,7 @@ fn remove_name(dir: &Dir, name: &OsStr, is_dir: bool) -> io::Result<()> {
 mod tests {
     use super::super::open::tests::with_and_without_openat2;
     use super::super::testing::{
-        Scratch, in_a_child, is_child, limit_descriptors, make_deep, make_wide,
+        Scratch, become_nobody, in_a_child, is_child, limit_descriptors, make_deep, make_wide,
     };
     use super::*;
 
@@ -227,14 +227,6 @@ mod tests {
             .set_mode_at(OsStr::new("unwritable"), 0o500)
             .unwrap();
         assert_eq!(remove(&scratch, "top").unwrap(), 6);
-    }
-
-    fn become_nobody() {
-        let gid = rustix::process::Gid::from_raw(65534);
-        let uid = rustix::process::Uid::from_raw(65534);
-        rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
-        rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
     }
 
     #[test]

@@ -110,3 +110,15 @@ pub(crate) fn limit_descriptors(most: u64) {
     };
     setrlimit(Resource::Nofile, limit).unwrap();
 }
+
+/// Gives up root in this thread; nothing to do for anybody else.
+pub(crate) fn become_nobody() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let gid = rustix::process::Gid::from_raw(65534);
+    let uid = rustix::process::Uid::from_raw(65534);
+    rustix::thread::set_thread_groups(&[]).unwrap();
+    rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+    rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+}

@@ -5,7 +5,11 @@ mod exclude;
 mod manifest;
 mod notes;
 mod scan;
+#[cfg(test)]
+mod scan_tests;
 mod stored;
+#[cfg(test)]
+mod stored_tests;
 #[cfg(test)]
 mod tree_tests;
 mod view;
