@@ -143,6 +143,16 @@ fn write(path: &Path, bytes: &[u8]) {
     std::io::Write::write_all(&mut file, bytes).unwrap();
 }
 
+/// Removes a tree.
+fn remove(path: &Path) {
+    let parent = Dir::open(path.parent().unwrap()).unwrap();
+    crate::fs::remove_tree(&parent, path.file_name().unwrap(), &mut |_| Ok(())).unwrap();
+}
+
+fn rename(from: &Path, to: &Path) {
+    rustix::fs::rename(from, to).unwrap();
+}
+
 fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
