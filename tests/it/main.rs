@@ -3,3 +3,4 @@
 
 mod commit;
 mod support;
+mod tidy;
