@@ -42,7 +42,7 @@ const SCHEMA: [(&str, &str, &str); 7] = [
         "table",
         "decisions",
         "CREATE TABLE decisions (plan TEXT NOT NULL PRIMARY KEY, epoch INTEGER NOT NULL, \
-         verdict TEXT NOT NULL, participants TEXT NOT NULL, at_unix_ms INTEGER NOT NULL, \
+         verdict TEXT NOT NULL, boot TEXT NOT NULL, participants TEXT NOT NULL, at_unix_ms INTEGER NOT NULL, \
          checksum BLOB NOT NULL) STRICT",
     ),
     (
@@ -77,7 +77,7 @@ const SCHEMA: [(&str, &str, &str); 7] = [
         "table",
         "sandboxes",
         "CREATE TABLE sandboxes (plan TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, \
-         key TEXT NOT NULL, place TEXT NOT NULL, token TEXT NOT NULL, record TEXT NOT NULL, \
+         key TEXT NOT NULL, token TEXT NOT NULL, record TEXT NOT NULL, \
          volatile INTEGER NOT NULL, owner TEXT NOT NULL, checksum BLOB NOT NULL, \
          PRIMARY KEY (plan, name)) STRICT",
     ),

@@ -348,7 +348,7 @@ pub(super) struct SandboxRow {
 impl Stored for SandboxRow {
     const TABLE: &'static str = "sandboxes";
     const COLUMNS: &'static [&'static str] = &[
-        "plan", "name", "kind", "key", "place", "token", "record", "volatile", "owner",
+        "plan", "name", "kind", "key", "token", "record", "volatile", "owner",
     ];
     const KEY: usize = 2;
 
@@ -359,7 +359,6 @@ impl Stored for SandboxRow {
             text(record.name.as_str()),
             text(&record.kind),
             text(record.key.as_str()),
-            text(&record.place),
             text(&record.token),
             text(&record.record),
             number(record.volatile.into()),
@@ -375,11 +374,10 @@ impl Stored for SandboxRow {
                 let (kind, identity) = text.split_once(':')?;
                 Some(ResourceKey::new(kind, identity))
             })?,
-            place: row.get(4)?,
-            token: row.get(5)?,
-            record: row.get(6)?,
-            volatile: flag(row, 7)?,
-            owner: row.get(8)?,
+            token: row.get(4)?,
+            record: row.get(5)?,
+            volatile: flag(row, 6)?,
+            owner: row.get(7)?,
         };
         Ok(Self {
             plan: plan_id(row, 0)?,
@@ -390,8 +388,14 @@ impl Stored for SandboxRow {
 
 impl Stored for Decision {
     const TABLE: &'static str = "decisions";
-    const COLUMNS: &'static [&'static str] =
-        &["plan", "epoch", "verdict", "participants", "at_unix_ms"];
+    const COLUMNS: &'static [&'static str] = &[
+        "plan",
+        "epoch",
+        "verdict",
+        "boot",
+        "participants",
+        "at_unix_ms",
+    ];
 
     fn values(&self) -> Vec<Value> {
         let participants = serde_json::json!(self.participants).to_string();
@@ -399,20 +403,22 @@ impl Stored for Decision {
             text(self.plan.as_str()),
             number(self.epoch.0),
             text(self.verdict.as_str()),
+            text(&self.boot),
             Value::Text(participants),
             number(self.at_unix_ms),
         ]
     }
 
     fn read(row: &Row<'_>) -> Result<Self, Unreadable> {
-        let participants: String = row.get(3)?;
+        let participants: String = row.get(4)?;
         Ok(Self {
             plan: plan_id(row, 0)?,
             epoch: Epoch(unsigned(row, 1)?),
             verdict: word(row, 2, Verdict::parse)?,
+            boot: row.get(3)?,
             participants: serde_json::from_str(&participants)
                 .map_err(|error| Unreadable(error.to_string()))?,
-            at_unix_ms: unsigned(row, 4)?,
+            at_unix_ms: unsigned(row, 5)?,
         })
     }
 }

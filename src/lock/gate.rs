@@ -193,10 +193,7 @@ impl Gate {
         mut crowd: MutexGuard<'_, Option<Box<Crowd>>>,
     ) -> Result<(), Refusal> {
         let watch = Stopwatch::start();
-        let deadline = match wait {
-            LockWait::For(_) => wait.deadline(),
-            LockWait::Block | LockWait::Try => None,
-        };
+        let deadline = wait.deadline();
         let waiter = Arc::new(Waiter {
             mark,
             is_holder: AtomicBool::new(false),
@@ -241,5 +238,136 @@ impl Gate {
         next.is_holder.store(true, Ordering::Relaxed);
         self.word.store(next.mark.word() | LOOK, Ordering::Release);
         next.turn.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::who::mark;
+    use crate::sync::thread;
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    /// Comes back when `count` threads wait at the gate.
+    fn until_queued(gate: &Gate, count: usize) {
+        while gate.queued() != count {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_gate_goes_to_those_who_wait_in_the_order_of_arrival() {
+        let gate = Gate::new();
+        let order = Mutex::new(Rank::Leaf, "order", Vec::new());
+        let me = mark("hold");
+        gate.take(me, LockWait::Block).expect("free");
+        thread::scope(|scope| {
+            for place in 0..3 {
+                let (gate, order) = (&gate, &order);
+                scope.spawn(move || {
+                    let me = mark("wait");
+                    let wait = [LockWait::Block, LockWait::For(Duration::MAX)][place % 2];
+                    gate.take(me, wait).expect("a turn");
+                    order.lock().push(place);
+                    gate.leave(me);
+                });
+                until_queued(gate, place + 1);
+            }
+            gate.leave(me);
+        });
+        assert_eq!(order.into_inner(), [0, 1, 2]);
+        assert_eq!(gate.seen(), None);
+    }
+
+    #[test]
+    fn nobody_overtakes_a_waiter_however_fast_it_comes_back() {
+        const ROUNDS: usize = 200;
+        let gate = Gate::new();
+        let holds = AtomicUsize::new(0);
+        let hog = mark("hog");
+        let mut worst = 0;
+        for _ in 0..ROUNDS {
+            gate.take(hog, LockWait::Block).expect("a turn");
+            let before = holds.load(Ordering::Relaxed);
+            let at = thread::scope(|scope| {
+                let victim = scope.spawn(|| {
+                    let me = mark("victim");
+                    gate.take(me, LockWait::Block).expect("a turn");
+                    let at = holds.load(Ordering::Relaxed);
+                    gate.leave(me);
+                    at
+                });
+                until_queued(&gate, 1);
+                while !victim.is_finished() {
+                    holds.fetch_add(1, Ordering::Relaxed);
+                    gate.leave(hog);
+                    gate.take(hog, LockWait::Block).expect("a turn");
+                }
+                victim.join().expect("an end")
+            });
+            gate.leave(hog);
+            worst = worst.max(at - before);
+        }
+        assert_eq!(
+            worst, 1,
+            "the hold that was there when the victim came, and no other"
+        );
+    }
+
+    #[test]
+    fn a_wait_that_ran_out_leaves_the_queue_and_names_the_holder() {
+        let gate = Gate::new();
+        let hold = mark("hold");
+        gate.take(hold, LockWait::Block).expect("free");
+        let late = || gate.take(mark("late"), LockWait::For(Duration::from_millis(1)));
+        let refused = thread::scope(|scope| scope.spawn(late).join().expect("an answer"));
+        let Err(Refusal::TimedOut(Some(seen), waited_ms)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!((seen.mark, gate.queued()), (hold, 0));
+        assert!(waited_ms >= 1 && seen.since_unix_ms > 0);
+        gate.leave(hold);
+        gate.take(hold, LockWait::Try).expect("free");
+        gate.leave(hold);
+    }
+
+    #[test]
+    fn a_waiter_in_the_middle_may_give_up_and_the_others_go_on() {
+        let gate = Gate::new();
+        let hold = mark("hold");
+        gate.take(hold, LockWait::Block).expect("free");
+        let patient = || {
+            let me = mark("patient");
+            gate.take(me, LockWait::Block).expect("a turn");
+            gate.leave(me);
+        };
+        thread::scope(|scope| {
+            scope.spawn(patient);
+            until_queued(&gate, 1);
+            let wait = LockWait::For(Duration::from_millis(20));
+            let gate = &gate;
+            let middle = scope.spawn(move || gate.take(mark("middle"), wait).is_ok());
+            while gate.queued() != 2 && !middle.is_finished() {
+                std::thread::yield_now();
+            }
+            scope.spawn(patient);
+            assert!(!middle.join().expect("an answer"));
+            until_queued(gate, 2);
+            gate.leave(hold);
+        });
+        assert_eq!((gate.seen(), gate.queued()), (None, 0));
+    }
+
+    #[test]
+    fn a_gate_that_was_looked_at_is_left_free() {
+        let gate = Gate::new();
+        let hold = mark("hold");
+        gate.take(hold, LockWait::Block).expect("free");
+        let seen = gate.seen().expect("held");
+        assert_eq!(gate.seen(), Some(seen), "the first look fixes the time");
+        gate.leave(hold);
+        assert_eq!(gate.word.load(Ordering::Relaxed), 0);
+        assert!(gate.crowd.lock().is_none());
     }
 }

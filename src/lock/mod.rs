@@ -36,6 +36,6 @@ pub use wait::LockWait;
 
 /// This thread as the holder of `key`, doing `operation` since now: what a [`Lease`] is taken as.
 #[must_use]
-pub fn holder(key: String, operation: &'static str) -> Holder {
-    who::mark(operation).holder(key, crate::clock::now_unix_ms())
+pub fn identify_holder(key: &str, operation: &'static str) -> Holder {
+    who::mark(operation).holder(key.to_owned(), crate::clock::now_unix_ms())
 }

@@ -17,11 +17,10 @@ pub enum LockWait {
 }
 
 impl LockWait {
-    /// When the wait is over, if it ever is.
+    /// When the wait is over, if that is known.
     pub(super) fn deadline(self) -> Option<Deadline> {
         match self {
-            Self::Block => None,
-            Self::Try => Some(Deadline::after(Duration::ZERO)),
+            Self::Block | Self::Try => None,
             Self::For(longest) => Some(Deadline::after(longest)),
         }
     }
@@ -54,10 +53,13 @@ pub(super) fn poll(
     if attempt()? {
         return Ok(Polled::Taken);
     }
+    if wait == LockWait::Try {
+        return Ok(Polled::Busy);
+    }
     let watch = Stopwatch::start();
     let deadline = wait.deadline();
     let mut pause = SHORTEST_PAUSE;
-    while wait != LockWait::Try {
+    loop {
         if deadline.is_some_and(|deadline| deadline.is_over()) {
             return Ok(Polled::TimedOut(millis(watch.elapsed())));
         }
@@ -68,7 +70,6 @@ pub(super) fn poll(
             return Ok(Polled::Taken);
         }
     }
-    Ok(Polled::Busy)
 }
 
 /// Whole milliseconds of `time`.

@@ -45,7 +45,7 @@ impl Mark {
     /// The name of the operation.
     pub(super) fn operation(self) -> &'static str {
         let number = (self.0 >> 1) & OPERATION_MASK;
-        let found = OPERATIONS.lock().iter().nth(place(number)).copied();
+        let found = OPERATIONS.lock().get(place(number)).copied();
         found.unwrap_or(OTHER_NAME)
     }
 
@@ -110,6 +110,7 @@ impl Drop for Farewell {
 pub(super) fn mark(operation: &'static str) -> Mark {
     ME.with(|me| {
         let address = operation.as_ptr().addr();
+        #[expect(clippy::indexing_slicing, reason = "the remainder is a place")]
         let place = &me.recent[(address >> 3) % RECENT];
         let (known, length, mark) = place.get();
         if known == address && length == operation.len() && mark != 0 {

@@ -171,9 +171,10 @@ impl SandboxManager {
             if live.contains(name) {
                 continue;
             }
-            let holder = crate::lock::holder(name.to_owned(), "gc");
+            let holder = crate::lock::identify_holder(name, "gc");
             if let Ok(lease) = Lease::acquire(directory, name, &holder, LockWait::Try) {
-                removed += usize::from(lease.retire().is_ok());
+                lease.retire();
+                removed += 1;
             }
         }
         Ok(removed)

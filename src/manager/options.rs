@@ -8,6 +8,8 @@ use super::{CancelFlag, Inner, SandboxManager};
 use crate::clock;
 use crate::error::OpenError;
 use crate::fs;
+#[cfg(feature = "sqlite")]
+use crate::journal::SqliteJournal;
 use crate::journal::{JournalStore, MemoryJournal};
 use crate::lock::{LockTable, LockWait};
 use crate::plan::{EventHub, Places, Services, Without};
@@ -107,7 +109,7 @@ impl ManagerBuilder {
             None => default_store().ok_or(OpenError::NoHome)?,
         };
         let store = Store::open(&path)?;
-        let journal = Arc::new(MemoryJournal::new());
+        let journal = Arc::new(SqliteJournal::open(&store.root)?);
         let places = Places::new(store.root.join("plans"), store.id.clone());
         let leases = Some(store.root.join("locks"));
         let recover = self.recover_at_open;

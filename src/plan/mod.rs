@@ -7,7 +7,7 @@
 use crate::error::{Explain as _, Fault, LockError, ParticipantError, PlanFault, Stage};
 use crate::id::{Epoch, PlanId, ResourceKey, ResourceName};
 use crate::journal::{Durability, JournalStore, PlanRecord, SandboxRecord};
-use crate::lock::{self, KeyGuard, KeyHandle, Lease, LockTable, LockWait};
+use crate::lock::{KeyGuard, KeyHandle, Lease, LockTable, LockWait, identify_holder};
 use crate::sandbox::{Kind, Outcome, Place, Progress, Sandbox, Work};
 use crate::state::{PlanEvent, PlanState};
 use crate::sync::Rank;
@@ -186,6 +186,7 @@ impl Locked {
         } else {
             handle.lock(taking.wait, taking.operation).map_err(lock)?
         };
+        guard.stamp();
         let lease = services.lease(&plan, taking).map_err(lock)?;
         let acquired = services
             .journal
@@ -384,7 +385,7 @@ impl Services {
         let Some(directory) = &self.leases else {
             return Ok(None);
         };
-        let holder = lock::holder(plan.to_string(), taking.operation);
+        let holder = identify_holder(plan.as_str(), taking.operation);
         Lease::acquire(directory, &plan.file_name(), &holder, taking.wait).map(Some)
     }
 
@@ -414,8 +415,8 @@ impl Services {
 
 /// Removes the lease file of a plan that is over. One that stays is swept by `gc`.
 fn retire(lease: Option<Lease>) {
-    if let Some(Err(error)) = lease.map(Lease::retire) {
-        tracing::debug!(%error, "a lease file stays");
+    if let Some(lease) = lease {
+        lease.retire();
     }
 }
 

@@ -3,8 +3,8 @@
 //! Both kinds are `flock` on an open file that no child process inherits. The operating system
 //! releases them when the holder dies, however it dies.
 
-use super::wait::{LockWait, Polled, poll};
 use crate::error::{Holder, LockError};
+use crate::lock::wait::{LockWait, Polled, poll};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, open, openat, statat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -111,12 +111,10 @@ impl Lease {
     /// Removes the lock file and releases the lease: the last act on a name that is not needed any
     /// more. Those who wait find that the file is gone, and take the next one.
     ///
-    /// # Errors
-    /// [`LockError::File`] if the file could not be removed; the lease is released all the same.
-    pub fn retire(mut self) -> Result<(), LockError> {
+    /// A file that cannot be removed stays, empty, for a later sweep.
+    pub fn retire(mut self) {
         let removed = unlinkat(&self.door.directory, &self.door.name, AtFlags::empty());
         self.is_retired = removed.is_ok();
-        removed.map_err(|source| self.door.failed(source.into()))
     }
 
     fn write(&self, holder: &Holder) -> io::Result<()> {
@@ -216,7 +214,7 @@ impl Door {
     /// this one cannot see may hold it after all.
     fn is_certainly_held(&self) -> bool {
         self.holder()
-            .is_some_and(|holder| holder.host != super::who::host() || is_running(holder.pid))
+            .is_some_and(|holder| holder.host != crate::lock::who::host() || is_running(holder.pid))
     }
 }
 
@@ -311,3 +309,6 @@ impl Drop for FileLock {
         unlock(&self.file);
     }
 }
+
+#[cfg(test)]
+mod tests;
