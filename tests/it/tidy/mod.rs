@@ -61,7 +61,9 @@ impl Source {
         let mut inside = false;
         let whole_file = self.path.ends_with("tests.rs") || self.text.starts_with("#![cfg(test)]");
         self.code().filter(move |(_, line)| {
-            let opens = line.starts_with("mod ") && line.trim_end().ends_with('{');
+            let opens = !line.starts_with(' ')
+                && line.split(' ').any(|word| word == "mod")
+                && line.trim_end().ends_with('{');
             if asked && opens {
                 inside = true;
             }
