@@ -108,7 +108,6 @@ fn a_flipped_bit_in_any_column_is_found() {
             .prepare(&format!("SELECT * FROM {table}"))
             .unwrap()
             .column_names()
-            .into_iter()
             .map(str::to_owned)
             .collect();
         let save = format!("CREATE TEMP TABLE saved_{table} AS SELECT * FROM {table}");

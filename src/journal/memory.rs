@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// A journal in memory: the same rules as the durable one, nothing survives the process.
 #[derive(Debug)]
-pub struct MemoryJournal {
+pub(crate) struct MemoryJournal {
     /// One leaf latch over everything; nothing is taken and nothing blocks under it.
     tables: Mutex<Tables>,
 }
@@ -37,7 +37,7 @@ impl Default for MemoryJournal {
 impl MemoryJournal {
     /// An empty journal.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             tables: Mutex::new(Rank::Leaf, "memory journal", Tables::default()),
         }

@@ -11,7 +11,9 @@
 //!    is still the newest. Epochs of one plan id never come back, not even after
 //!    [`JournalStore::forget`].
 //! 3. A failed durable write is never tried again: it poisons the journal of this process
-//!    ([`JournalError::Poisoned`]), because nobody knows what reached the disk.
+//!    ([`JournalError::Poisoned`]), because nobody knows what reached the disk. The first
+//!    transaction of a journal that was opened again is always flushed: it settles what was in
+//!    doubt, before anybody acts on it.
 //! 4. A record that does not match its checksum, or a row too many or too few, is
 //!    [`JournalError::Corrupt`]; nothing is guessed.
 //! 5. The journal stores states, it does not judge moves: that is `PlanState::next`, one floor up.
@@ -42,20 +44,20 @@ mod stored;
 #[cfg(feature = "sqlite")]
 mod writer;
 
-pub use memory::MemoryJournal;
-pub use record::{Decision, Durability, Entry, Part, PlanRecord, SandboxRecord, Verdict};
+pub(crate) use memory::MemoryJournal;
+pub(crate) use record::{Decision, Durability, Entry, Part, PlanRecord, SandboxRecord, Verdict};
 #[cfg(feature = "sqlite")]
-pub use sqlite::SqliteJournal;
+pub(crate) use sqlite::SqliteJournal;
 
 /// The outcome of a call to the journal.
-pub type Journaled<T> = Result<T, JournalError>;
+pub(crate) type Journaled<T> = Result<T, JournalError>;
 
 /// A store of plans.
 ///
 /// Every method may fail with [`JournalError::Store`], [`JournalError::Corrupt`] or
 /// [`JournalError::Newer`]; every write also with [`JournalError::Poisoned`]. A write for a plan
 /// that the store does not know is [`JournalError::Fenced`]: it was forgotten meanwhile.
-pub trait JournalStore: fmt::Debug + Send + Sync {
+pub(crate) trait JournalStore: fmt::Debug + Send + Sync {
     /// Gives the caller a new epoch of `plan` and notes what it is doing. Lazy.
     ///
     /// A plan that the store does not know is made if `create` is true (open, with a fresh

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// When a write must be on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Durability {
+pub(crate) enum Durability {
     /// On disk when the call returns, together with every earlier write.
     Flushed,
     /// Visible to every process when the call returns; on disk with the next flushed write. A
@@ -16,48 +16,48 @@ pub enum Durability {
 
 /// A plan, as the journal knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlanRecord {
+pub(crate) struct PlanRecord {
     /// The plan.
-    pub plan: PlanId,
+    pub(crate) plan: PlanId,
     /// Where it is in its life.
-    pub state: PlanState,
+    pub(crate) state: PlanState,
     /// The newest taking of its lease; older ones are fenced off.
-    pub epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// Which life of this id it is: a counter of the whole store, given when the plan began.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Grows with each write to the rows of the plan; taking and releasing do not count.
-    pub revision: u64,
+    pub(crate) revision: u64,
     /// When it began: milliseconds since the Unix epoch.
-    pub opened_unix_ms: u64,
+    pub(crate) opened_unix_ms: u64,
     /// When `revision` grew last.
-    pub changed_unix_ms: u64,
+    pub(crate) changed_unix_ms: u64,
     /// What the holder of the newest epoch is doing, until it releases.
-    pub operation: Option<String>,
+    pub(crate) operation: Option<String>,
 }
 
 /// A sandbox of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SandboxRecord {
+pub(crate) struct SandboxRecord {
     /// Its name inside the plan.
-    pub name: ResourceName,
+    pub(crate) name: ResourceName,
     /// The kind that can reopen it.
-    pub kind: String,
+    pub(crate) kind: String,
     /// The identity of the real thing.
-    pub key: ResourceKey,
+    pub(crate) key: ResourceKey,
     /// A text unique to this sandbox on the machine.
-    pub token: String,
+    pub(crate) token: String,
     /// What the participant needs to reopen it; opaque here.
-    pub record: String,
+    pub(crate) record: String,
     /// True if it dies with the process that opened it.
-    pub volatile: bool,
+    pub(crate) volatile: bool,
     /// Token of the process that opened it.
-    pub owner: String,
+    pub(crate) owner: String,
 }
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Carry out the redo of every participant.
     Commit,
     /// Undo whatever of the redo was carried out.
@@ -67,7 +67,7 @@ pub enum Verdict {
 impl Verdict {
     /// The verdict as stable kebab-case text.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Commit => "commit",
             Self::TakeBack => "take-back",
@@ -76,7 +76,7 @@ impl Verdict {
 
     /// Reads what [`Verdict::as_str`] wrote.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::Commit, Self::TakeBack]
             .into_iter()
             .find(|verdict| verdict.as_str() == text)
@@ -84,7 +84,7 @@ impl Verdict {
 
     /// The state of a plan while the verdict is carried out.
     #[must_use]
-    pub fn state(self) -> PlanState {
+    pub(crate) fn state(self) -> PlanState {
         match self {
             Self::Commit => PlanState::Committing,
             Self::TakeBack => PlanState::Aborting,
@@ -94,51 +94,51 @@ impl Verdict {
 
 /// One participant of a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub(crate) struct Part {
     /// Its name inside the plan.
-    pub name: ResourceName,
+    pub(crate) name: ResourceName,
     /// The kind that can reopen it.
-    pub kind: String,
+    pub(crate) kind: String,
     /// True if it dies with the process that opened it.
-    pub volatile: bool,
+    pub(crate) volatile: bool,
     /// What it must carry out; opaque here.
-    pub redo: String,
+    pub(crate) redo: String,
     /// What it will change, as JSON for the receipt; opaque here.
-    pub changes: String,
+    pub(crate) changes: String,
     /// Digest of what was sealed, in hex.
-    pub digest: String,
+    pub(crate) digest: String,
 }
 
 /// The record that makes a plan committed, or taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decision {
+pub(crate) struct Decision {
     /// The plan.
-    pub plan: PlanId,
+    pub(crate) plan: PlanId,
     /// The epoch that decided.
-    pub epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// What was decided.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Which start of the machine it was decided in.
-    pub boot: String,
+    pub(crate) boot: String,
     /// Who has to act on it, in the order given.
-    pub participants: Vec<Part>,
+    pub(crate) participants: Vec<Part>,
     /// When it was decided: milliseconds since the Unix epoch.
-    pub at_unix_ms: u64,
+    pub(crate) at_unix_ms: u64,
 }
 
 /// One line of the story of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its place in the story of the whole store. Grows, with gaps where plans were forgotten.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// The plan.
-    pub plan: PlanId,
+    pub(crate) plan: PlanId,
     /// When: milliseconds since the Unix epoch.
-    pub at_unix_ms: u64,
+    pub(crate) at_unix_ms: u64,
     /// The epoch that wrote it.
-    pub epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// What happened, as a short kebab-case word.
-    pub event: String,
+    pub(crate) event: String,
     /// More of it as small JSON, or empty.
-    pub detail: String,
+    pub(crate) detail: String,
 }

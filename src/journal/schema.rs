@@ -8,12 +8,15 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Name of the journal inside the store.
 pub(super) const FILE_NAME: &str = "journal.db";
+
+/// How the name of a journal ends that is being made.
+const UNFINISHED: &str = ".new";
 
 /// "plbx": `file` and every other program can tell whose file it is.
 pub(super) const APPLICATION_ID: i64 = 0x706c_6278;
@@ -122,9 +125,43 @@ pub(super) fn locate(store_dir: &Path) -> Result<PathBuf, JournalError> {
     match path.symlink_metadata() {
         Ok(found) if !found.is_file() => Err(distrust(&path, "it is not a regular file")),
         Ok(found) if found.len() == 0 => Err(distrust(&path, "it is empty")),
-        Ok(_) => peek(&path).map(|()| path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(&path).map(|()| path),
+        Ok(_) => {
+            sweep(&path);
+            peek(&path).map(|()| path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match create(&path) {
+            // Somebody else was first, and has swept ours away: theirs is as good.
+            Err(_) if path.exists() => peek(&path).map(|()| path),
+            made => made.map(|()| path),
+        },
         Err(error) => Err(store(error)),
+    }
+}
+
+/// Removes what was left by a process that died while it made a journal. There is a journal now: a
+/// process that is still making another will lose the race anyway.
+fn sweep(path: &Path) {
+    let Some(Ok(entries)) = path.parent().map(std::fs::read_dir) else {
+        return;
+    };
+    let prefix = format!("{FILE_NAME}.");
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(&prefix) && name.contains(UNFINISHED) {
+            drop(std::fs::remove_file(entry.path()));
+        }
+    }
+}
+
+/// Which file it is, whatever its name: device and inode.
+///
+/// # Errors
+/// [`JournalError::Corrupt`] if it is gone.
+pub(super) fn inode(path: &Path) -> Result<(u64, u64), JournalError> {
+    match path.symlink_metadata() {
+        Ok(found) => Ok((found.dev(), found.ino())),
+        Err(error) => Err(distrust(path, format!("it is gone: {error}"))),
     }
 }
 
@@ -202,7 +239,7 @@ fn create(path: &Path) -> Result<(), JournalError> {
             "it is gone, but its write-ahead log is there",
         ));
     }
-    let fresh = neighbour(path, &format!(".{}.new", clock::fresh_token()));
+    let fresh = neighbour(path, &format!(".{}{UNFINISHED}", clock::fresh_token()));
     let moved = fill(&fresh).and_then(|()| {
         rename_new(&fresh, path).map_err(|source| JournalError::Store {
             path: path.to_owned(),

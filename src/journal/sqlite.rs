@@ -7,7 +7,7 @@ use super::writer::Writer;
 use super::{JournalStore, Journaled, audit, schema};
 use crate::id::{Epoch, PlanId, ResourceName};
 use crate::state::PlanState;
-use crate::sync::{Mutex, Rank};
+use crate::sync::{Mutex, Rank, witness};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ const READERS_MAX: usize = 4;
 /// A journal in a file. Any number of processes may have it open; each has one thread that writes,
 /// started by the first write.
 #[derive(Debug)]
-pub struct SqliteJournal {
+pub(crate) struct SqliteJournal {
     path: PathBuf,
     writer: Writer,
     /// Idle connections. A leaf latch, held only to take one or to put it back.
@@ -31,7 +31,7 @@ impl SqliteJournal {
     /// `JournalError::Corrupt` if the file is not a journal, `JournalError::Newer` if a newer
     /// planbox wrote it; in both cases it is left as it was. `JournalError::Store` if the SQLite
     /// library is older than 3.51.3, or the file system or the file refuses.
-    pub fn open(store_dir: &Path) -> Journaled<Self> {
+    pub(crate) fn open(store_dir: &Path) -> Journaled<Self> {
         let path = schema::locate(store_dir)?;
         let journal = Self {
             writer: Writer::new(&path),
@@ -44,14 +44,14 @@ impl SqliteJournal {
     }
 
     /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// How many transactions this handle has committed: fewer than writes, if writes met.
-    #[must_use]
-    pub fn commits(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn commits(&self) -> u64 {
         self.writer.commits()
     }
 
@@ -68,6 +68,7 @@ impl SqliteJournal {
 
     /// Runs `look` over one snapshot. A connection that failed is not used again.
     fn read<T>(&self, look: impl FnOnce(&mut SqliteRows<'_>) -> Journaled<T>) -> Journaled<T> {
+        witness::about_to_block("journal");
         let idle = self.readers.lock().pop();
         let conn = match idle {
             Some(conn) => conn,
@@ -414,6 +415,42 @@ mod tests {
             .collect();
         generations.sort_unstable();
         assert_eq!(generations, (1..=8).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn what_a_dead_maker_left_is_swept() {
+        let (dir, journal) = fresh();
+        drop(journal);
+        for name in ["journal.db.0123.new", "journal.db.0123.new-journal"] {
+            std::fs::File::create(dir.path().join(name)).unwrap();
+        }
+        drop(SqliteJournal::open(dir.path()).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_written_into_a_file_that_was_replaced() {
+        let (dir, journal) = fresh();
+        let record = begin(&journal, "p");
+        let aside = dir.path().join("aside");
+        std::fs::hard_link(journal.path(), &aside).unwrap();
+        std::fs::remove_file(journal.path()).unwrap();
+        let gone = journal.enlist(&record.plan, record.epoch, &sandbox("a"));
+        assert!(
+            matches!(gone, Err(JournalError::Corrupt { .. })),
+            "{gone:?}"
+        );
+        std::fs::File::create(journal.path()).unwrap();
+        let replaced = journal.enlist(&record.plan, record.epoch, &sandbox("a"));
+        assert!(
+            matches!(replaced, Err(JournalError::Corrupt { .. })),
+            "{replaced:?}"
+        );
+        std::fs::remove_file(journal.path()).unwrap();
+        std::fs::hard_link(&aside, journal.path()).unwrap();
+        journal
+            .enlist(&record.plan, record.epoch, &sandbox("a"))
+            .unwrap();
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::record::{Durability, PlanRecord};
 use super::rules::{Op, Rows};
 use super::schema::{self, Sync};
 use super::sqlite::SqliteRows;
-use super::stored::failed;
+use super::stored::{distrust, failed};
 use super::{Journaled, closed};
 use crate::clock;
 use crate::error::JournalError;
@@ -87,6 +87,7 @@ impl Writer {
     }
 
     /// How many transactions were committed.
+    #[cfg(test)]
     pub(super) fn commits(&self) -> u64 {
         self.told.commits.load(Ordering::Relaxed)
     }
@@ -187,6 +188,8 @@ fn poisoned(path: &Path) -> JournalError {
 /// A connection that writes, and how hard it works now.
 struct Line {
     conn: Connection,
+    /// Which file it writes to.
+    inode: (u64, u64),
     sync: Sync,
     /// False until the first commit, which is always flushed: if an earlier process died with a
     /// transaction in doubt, whatever that left at the end of the log is overwritten for good
@@ -253,6 +256,7 @@ impl Task {
         let line = match line {
             Some(line) => line,
             None => line.insert(Line {
+                inode: schema::inode(path).map_err(Trouble::Nothing)?,
                 conn: schema::connect(path).map_err(Trouble::Nothing)?,
                 sync: Sync::Full,
                 settled: false,
@@ -261,6 +265,7 @@ impl Task {
         let flushed = batch
             .iter()
             .any(|request| request.durability == Durability::Flushed);
+        line.still_there(path)?;
         line.work_for(path, flushed)?;
         let conn = &line.conn;
         let begun = conn.execute_batch("BEGIN IMMEDIATE");
@@ -310,6 +315,16 @@ impl Task {
 }
 
 impl Line {
+    /// Refuses to write into a file that has lost its name: nobody else would see it.
+    fn still_there(&self, path: &Path) -> Result<(), Trouble> {
+        let now = schema::inode(path).map_err(Trouble::Nothing)?;
+        if now == self.inode {
+            return Ok(());
+        }
+        let error = distrust(path, "another file has taken its place");
+        Err(Trouble::Nothing(error))
+    }
+
     fn work_for(&mut self, path: &Path, flushed: bool) -> Result<(), Trouble> {
         let wanted = if flushed || !self.settled {
             Sync::Full

@@ -13,7 +13,9 @@ use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 fn manager(world: &Arc<World>) -> SandboxManager {
-    SandboxManager::builder().kind(Arc::new(ScriptedKind(Arc::clone(world)))).in_memory()
+    SandboxManager::builder()
+        .kind(Arc::new(ScriptedKind(Arc::clone(world))))
+        .in_memory()
 }
 
 fn open_many(manager: &SandboxManager, world: &Arc<World>, name: &str, count: usize) {
@@ -65,7 +67,10 @@ fn race(threads: usize, sandboxes: usize, without_lock: bool) -> Round {
         if step == "prepare" && id == "race-0" {
             if arrivals.fetch_add(1, Ordering::SeqCst) == 0 {
                 say_inside.send(()).unwrap();
-                let heard = hear_others.lock().unwrap().recv_timeout(Duration::from_millis(200));
+                let heard = hear_others
+                    .lock()
+                    .unwrap()
+                    .recv_timeout(Duration::from_millis(200));
                 assert_ne!(heard, Err(RecvTimeoutError::Disconnected));
             } else {
                 say_others.send(()).unwrap();
@@ -76,8 +81,9 @@ fn race(threads: usize, sandboxes: usize, without_lock: bool) -> Round {
     let results = std::thread::scope(|scope| {
         let first = scope.spawn(|| manager.commit_all(&plan("race")));
         hear_inside.recv().unwrap();
-        let others: Vec<_> =
-            (1..threads).map(|_| scope.spawn(|| manager.commit_all(&plan("race")))).collect();
+        let others: Vec<_> = (1..threads)
+            .map(|_| scope.spawn(|| manager.commit_all(&plan("race"))))
+            .collect();
         let mut results = vec![first.join()];
         results.extend(others.into_iter().map(ScopedJoinHandle::join));
         results
@@ -86,7 +92,11 @@ fn race(threads: usize, sandboxes: usize, without_lock: bool) -> Round {
     let results: Vec<_> = results.into_iter().flatten().collect();
     Round {
         applied: world.count("apply"),
-        firsts: results.iter().flatten().filter(|receipt| !receipt.is_repeat()).count(),
+        firsts: results
+            .iter()
+            .flatten()
+            .filter(|receipt| !receipt.is_repeat())
+            .count(),
         errors: results.iter().filter(|result| result.is_err()).count(),
         panics,
     }
@@ -96,7 +106,16 @@ fn race(threads: usize, sandboxes: usize, without_lock: bool) -> Round {
 fn reported_race_every_sandbox_is_committed_exactly_once() {
     for (threads, sandboxes) in [(2, 4), (3, 1), (8, 3), (64, 2)] {
         let round = race(threads, sandboxes, false);
-        assert_eq!(round, Round { applied: sandboxes, firsts: 1, errors: 0, panics: 0 }, "{threads} threads");
+        assert_eq!(
+            round,
+            Round {
+                applied: sandboxes,
+                firsts: 1,
+                errors: 0,
+                panics: 0
+            },
+            "{threads} threads"
+        );
     }
 }
 
@@ -107,8 +126,16 @@ fn reported_race_control_without_the_plan_lock_fails_every_time() {
     for threads in [2, 3, 8] {
         for _ in 0..5 {
             let round = race(threads, 4, true);
-            let right = Round { applied: 4, firsts: 1, errors: 0, panics: 0 };
-            assert_ne!(round, right, "{threads} threads passed without the plan lock");
+            let right = Round {
+                applied: 4,
+                firsts: 1,
+                errors: 0,
+                panics: 0,
+            };
+            assert_ne!(
+                round, right,
+                "{threads} threads passed without the plan lock"
+            );
         }
     }
 }
@@ -128,10 +155,19 @@ fn every_caller_gets_the_same_receipt() {
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert!(receipts.iter().all(|receipt| *receipt == receipts[0]));
-    assert_eq!(receipts.iter().filter(|receipt| !receipt.is_repeat()).count(), 1);
+    assert_eq!(
+        receipts
+            .iter()
+            .filter(|receipt| !receipt.is_repeat())
+            .count(),
+        1
+    );
     assert_eq!(world.count("applied"), 3);
 }
 
@@ -163,12 +199,18 @@ fn other_plans_do_not_wait_for_a_slow_commit() {
         assert_eq!(busy.code(), "busy");
         assert!(busy.is_retryable());
         let options = CommitOptions::default().wait(LockWait::For(Duration::from_millis(1)));
-        let late = manager.commit_all_with(&plan("slow"), &options).unwrap_err();
+        let late = manager
+            .commit_all_with(&plan("slow"), &options)
+            .unwrap_err();
         assert_eq!(late.code(), "lock-timeout");
         release.send(()).unwrap();
         slow.join().unwrap().unwrap();
     });
-    assert_eq!(world.count("applied"), 2, "a wait that timed out did not proceed");
+    assert_eq!(
+        world.count("applied"),
+        2,
+        "a wait that timed out did not proceed"
+    );
 }
 
 #[test]
@@ -205,7 +247,10 @@ fn a_conflict_changes_nothing_and_the_plan_can_go_on() {
     assert_eq!(error.code(), "conflict");
     assert_eq!(error.resource().unwrap().as_str(), "conflict-1");
     assert_eq!(world.count("apply"), 0);
-    assert_eq!(manager.status(&plan("conflict")).unwrap().state, PlanState::Open);
+    assert_eq!(
+        manager.status(&plan("conflict")).unwrap().state,
+        PlanState::Open
+    );
     world.set_real("conflict-1", 0);
     manager.commit_all(&plan("conflict")).unwrap();
     assert_eq!(world.count("applied"), 3);
@@ -232,7 +277,11 @@ fn a_failing_apply_takes_everything_back() {
             assert_eq!(world.real(&format!("back-{index}")), 0, "{failing} failed");
         }
         let status = manager.status(&plan("back")).unwrap();
-        assert_eq!((status.state, status.sandboxes.len()), (PlanState::Open, 4), "all is kept");
+        assert_eq!(
+            (status.state, status.sandboxes.len()),
+            (PlanState::Open, 4),
+            "all is kept"
+        );
         world.hook(|_, _| Ok(()));
         manager.commit_all(&plan("back")).unwrap();
         assert_eq!(world.real("back-0"), 1);
@@ -252,7 +301,11 @@ fn a_panicking_participant_aborts_its_plan_and_no_other() {
         });
         let error = manager.commit_all(&plan("panic")).unwrap_err();
         assert_eq!(error.code(), "panicked", "in {step}");
-        assert_eq!((world.real("panic-0"), world.real("panic-1")), (0, 0), "in {step}");
+        assert_eq!(
+            (world.real("panic-0"), world.real("panic-1")),
+            (0, 0),
+            "in {step}"
+        );
         manager.commit_all(&plan("calm")).unwrap();
     }
 }
@@ -287,13 +340,21 @@ fn nothing_is_left_when_the_last_plan_has_ended() {
         if index % 3 == 0 {
             manager.rollback_all(&plan(&name)).unwrap();
         } else {
-            assert_eq!(manager.commit_all(&plan(&name)).unwrap().outcome(), CommitOutcome::Committed);
+            assert_eq!(
+                manager.commit_all(&plan(&name)).unwrap().outcome(),
+                CommitOutcome::Committed
+            );
         }
     }
     manager.settle();
     let stats = manager.stats();
     assert_eq!(
-        (stats.plan_locks, stats.resource_locks, stats.live_plans, stats.unsettled),
+        (
+            stats.plan_locks,
+            stats.resource_locks,
+            stats.live_plans,
+            stats.unsettled
+        ),
         (0, 0, 0, 0)
     );
     assert_eq!(world.count("discard"), 100);
@@ -314,8 +375,12 @@ fn values_of_this_process_are_swapped_last() {
     let world = World::new();
     let manager = manager(&world);
     let order = Arc::new(Mutex::new(Vec::new()));
-    manager.open_sandbox(&plan("last"), Scripted::new(&world, "a-value").volatile()).unwrap();
-    manager.open_sandbox(&plan("last"), Scripted::new(&world, "b-files")).unwrap();
+    manager
+        .open_sandbox(&plan("last"), Scripted::new(&world, "a-value").volatile())
+        .unwrap();
+    manager
+        .open_sandbox(&plan("last"), Scripted::new(&world, "b-files"))
+        .unwrap();
     let seen = Arc::clone(&order);
     world.hook(move |step, id| {
         if step == "apply" {

@@ -30,7 +30,11 @@ pub(crate) fn command(entry: &str, task: &str, home: &Path) -> Command {
 
 /// Runs `command` to its end, silently.
 pub(crate) fn run(command: &mut Command) -> ExitStatus {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap()
 }
 
 /// True if the process was killed.
@@ -40,8 +44,12 @@ pub(crate) fn was_killed(status: ExitStatus) -> bool {
 
 /// Starts `command` and waits until it prints a line that holds `sign`.
 pub(crate) fn start_until(command: &mut Command, sign: &str) -> Child {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let out = child.stdout.take().unwrap();
     let mut lines = BufReader::new(out).lines();
     assert!(

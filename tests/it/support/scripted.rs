@@ -5,8 +5,8 @@
 //! there, fail or panic.
 
 use planbox::sandbox::{
-    Action, Change, Changes, Guard, Identity, Kind, Outcome, Place, Redo, Resource, Sandbox, Sealed,
-    Vote, Work,
+    Action, Change, Changes, Guard, Identity, Kind, Outcome, Place, Redo, Resource, Sandbox,
+    Sealed, Vote, Work,
 };
 use planbox::{Conflict, Fault, ParticipantError, ResourceKey, ResourceName};
 use std::collections::BTreeMap;
@@ -35,10 +35,7 @@ impl World {
     }
 
     /// Every step of every participant runs `hook` first.
-    pub(crate) fn hook(
-        &self,
-        hook: impl Fn(&str, &str) -> Outcome<()> + Send + Sync + 'static,
-    ) {
+    pub(crate) fn hook(&self, hook: impl Fn(&str, &str) -> Outcome<()> + Send + Sync + 'static) {
         *self.hook.lock().unwrap() = Some(Arc::new(hook));
     }
 
@@ -56,11 +53,19 @@ impl World {
 
     /// How often `step` ran, over all participants.
     pub(crate) fn count(&self, step: &str) -> usize {
-        self.calls.lock().unwrap().iter().filter(|(name, _)| name == step).count()
+        self.calls
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(name, _)| name == step)
+            .count()
     }
 
     fn pass(&self, step: &str, id: &str) -> Outcome<()> {
-        self.calls.lock().unwrap().push((step.to_owned(), id.to_owned()));
+        self.calls
+            .lock()
+            .unwrap()
+            .push((step.to_owned(), id.to_owned()));
         let hook = self.hook.lock().unwrap().clone();
         hook.map_or(Ok(()), |hook| hook(step, id))
     }
@@ -78,7 +83,12 @@ pub(crate) struct Scripted {
 impl Scripted {
     pub(crate) fn new(world: &Arc<World>, id: &str) -> Self {
         let name = ResourceName::new(id).unwrap();
-        Self { id: id.to_owned(), name, world: Arc::clone(world), volatile: false }
+        Self {
+            id: id.to_owned(),
+            name,
+            world: Arc::clone(world),
+            volatile: false,
+        }
     }
 
     /// The same resource as one that dies with its process.
@@ -94,7 +104,10 @@ impl Scripted {
             base,
             sealed: false,
             volatile: self.volatile,
-            identity: Identity { key, enclosing: Vec::new() },
+            identity: Identity {
+                key,
+                enclosing: Vec::new(),
+            },
             world: Arc::clone(&self.world),
         }
     }
@@ -110,7 +123,10 @@ impl Resource for Scripted {
     }
 
     fn identify(&self) -> Outcome<Identity> {
-        Ok(Identity { key: ResourceKey::new("scripted", &self.id), enclosing: Vec::new() })
+        Ok(Identity {
+            key: ResourceKey::new("scripted", &self.id),
+            enclosing: Vec::new(),
+        })
     }
 
     fn open(&self, _place: &Place, _work: &Work<'_>) -> Outcome<Box<dyn Sandbox>> {
@@ -134,7 +150,9 @@ impl Kind for ScriptedKind {
 
     fn reopen(&self, record: &str, _place: &Place) -> Outcome<Box<dyn Sandbox>> {
         let (id, base) = record.split_once('=').unwrap();
-        Ok(Box::new(Scripted::new(&self.0, id).sandbox(base.parse().unwrap())))
+        Ok(Box::new(
+            Scripted::new(&self.0, id).sandbox(base.parse().unwrap()),
+        ))
     }
 }
 
@@ -151,7 +169,9 @@ struct ScriptedSandbox {
 impl ScriptedSandbox {
     fn changes(&self) -> Changes {
         let mut changes = Changes::default();
-        changes.entries.push(Change::new(&self.id, Action::Modified, "number", 8));
+        changes
+            .entries
+            .push(Change::new(&self.id, Action::Modified, "number", 8));
         changes
     }
 
@@ -197,7 +217,10 @@ impl Sandbox for ScriptedSandbox {
     fn seal(&mut self, _work: &Work<'_>) -> Outcome<Sealed> {
         self.world.pass("seal", &self.id)?;
         self.sealed = true;
-        Ok(Sealed { changes: self.changes(), digest: self.record() })
+        Ok(Sealed {
+            changes: self.changes(),
+            digest: self.record(),
+        })
     }
 
     fn unseal(&mut self) -> Outcome<()> {
@@ -223,7 +246,10 @@ impl Sandbox for ScriptedSandbox {
             );
             return Ok(Vote::Conflict(vec![conflict]));
         }
-        Ok(Vote::Ready { redo: self.redo(), changes: self.changes() })
+        Ok(Vote::Ready {
+            redo: self.redo(),
+            changes: self.changes(),
+        })
     }
 
     fn apply(&mut self, redo: &Redo, _work: &Work<'_>) -> Outcome<()> {
@@ -234,7 +260,10 @@ impl Sandbox for ScriptedSandbox {
             return Ok(());
         }
         if now != from {
-            return Err(ParticipantError::new(Fault::Conflict, "somebody else was there"));
+            return Err(ParticipantError::new(
+                Fault::Conflict,
+                "somebody else was there",
+            ));
         }
         self.world.set_real(&self.id, to.parse().unwrap());
         self.world.pass("applied", &self.id)
