@@ -183,3 +183,24 @@ impl Copy<'_> {
         Ok(read as u64)
     }
 }
+
+/// BLAKE3 of the content of `file`, from its beginning.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn content_digest(file: &File) -> io::Result<[u8; 32]> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut at = 0;
+    loop {
+        match file.read_at(&mut buffer, at) {
+            Ok(0) => return Ok(hasher.finalize().into()),
+            Ok(read) => {
+                hasher.update(buffer.get(..read).unwrap_or_default());
+                at += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -110,3 +110,108 @@ impl Cursor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::tests::with_and_without_openat2;
+    use super::super::testing::{Scratch, make_deep};
+    use super::super::{is_moved, remove_tree};
+    use super::*;
+
+    fn open_descriptors() -> usize {
+        std::fs::read_dir("/proc/thread-self/fd").unwrap().count()
+    }
+
+    #[test]
+    fn it_goes_down_20_000_levels_and_up_again() {
+        const DEPTH: usize = 20_000;
+        let scratch = Scratch::new();
+        make_deep(scratch.dir(), DEPTH);
+        let mut cursor = Cursor::new(scratch.dir()).unwrap();
+        for _ in 0..DEPTH {
+            cursor.enter(OsStr::new("d")).unwrap();
+        }
+        assert!(cursor.open.len() <= WINDOW);
+        assert!(cursor.dir().entries().unwrap().is_empty(), "the very end");
+        assert!(cursor.enter(OsStr::new("d")).is_err());
+        assert_eq!(cursor.depth(), DEPTH, "a failure does not move it");
+        for _ in 0..DEPTH {
+            cursor.leave().unwrap();
+        }
+        let root = scratch.dir().stat().unwrap().id();
+        assert_eq!(cursor.dir().stat().unwrap().id(), root);
+        assert!(cursor.leave().is_err(), "never above its root");
+        assert_eq!(cursor.depth(), 0);
+    }
+
+    #[test]
+    fn it_goes_across_by_the_common_part() {
+        let scratch = Scratch::new();
+        for path in ["a/b/c/f", "a/x/y/f"] {
+            scratch.put(path, b"");
+        }
+        with_and_without_openat2(|| {
+            let mut cursor = Cursor::new(scratch.dir()).unwrap();
+            cursor.go_to(&["a", "b", "c"]).unwrap();
+            cursor.go_to(&["a", "x", "y"]).unwrap();
+            let here = std::fs::metadata(scratch.path().join("a/x/y")).unwrap();
+            let ino = std::os::unix::fs::MetadataExt::ino(&here);
+            assert_eq!(cursor.dir().stat().unwrap().ino, ino);
+            cursor.go_to::<&str>(&[]).unwrap();
+            assert_eq!(cursor.depth(), 0);
+        });
+    }
+
+    #[test]
+    fn it_notices_that_its_way_was_moved() {
+        let scratch = Scratch::new();
+        make_deep(scratch.dir(), WINDOW + 8);
+        let mut cursor = Cursor::new(scratch.dir()).unwrap();
+        for _ in 0..WINDOW + 8 {
+            cursor.enter(OsStr::new("d")).unwrap();
+        }
+        let elsewhere = scratch.sub("elsewhere");
+        let seven = scratch.dir().beneath("d/d/d/d/d/d/d".as_ref()).unwrap();
+        seven
+            .rename_new(OsStr::new("d"), &elsewhere, OsStr::new("d"))
+            .unwrap();
+        let error = loop {
+            if let Err(error) = cursor.leave() {
+                break error;
+            }
+        };
+        assert!(is_moved(&error), "{error}");
+        assert_eq!(cursor.depth(), 8);
+    }
+
+    #[test]
+    fn a_link_put_in_place_of_a_directory_is_refused() {
+        let scratch = Scratch::new();
+        scratch.put("inside/f", b"");
+        scratch.put("outside/f", b"");
+        let name = OsStr::new("inside");
+        let dir = scratch.dir();
+        remove_tree(dir, name, &mut |_| Ok(())).unwrap();
+        dir.make_symlink(OsStr::new("outside"), name).unwrap();
+        with_and_without_openat2(|| {
+            assert!(Cursor::new(dir).unwrap().enter(name).is_err());
+            assert!(dir.beneath("inside".as_ref()).is_err());
+        });
+    }
+
+    #[test]
+    fn it_gives_its_descriptors_back() {
+        let scratch = Scratch::new();
+        make_deep(scratch.dir(), 100);
+        let name = "fs::cursor::tests::it_gives_its_descriptors_back";
+        if !super::super::testing::is_child(name) {
+            return super::super::testing::in_a_child(name);
+        }
+        let before = open_descriptors();
+        let mut cursor = Cursor::new(scratch.dir()).unwrap();
+        cursor.go_to(&["d"; 100]).unwrap();
+        assert!(open_descriptors() - before <= WINDOW);
+        drop(cursor);
+        assert_eq!(open_descriptors(), before);
+    }
+}

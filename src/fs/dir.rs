@@ -4,6 +4,7 @@ use super::entries::Names;
 use super::open::{Moved, one_component, open_within};
 use super::stat::{FileKind, Stat, Time, statx};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, RenameFlags, SeekFrom, Timespec, Timestamps};
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -258,7 +259,12 @@ impl Dir {
     /// # Errors
     /// EEXIST if the name is taken.
     pub(crate) fn make_dir(&self, name: &OsStr, mode: u32) -> io::Result<()> {
-        rustix::fs::mkdirat(&self.fd, one_component(name)?, Mode::RWXU)?;
+        let name = one_component(name)?;
+        let mode = mode & 0o7777;
+        rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode & 0o700))?;
+        if statx(self.as_fd(), name)?.mode == mode {
+            return Ok(());
+        }
         self.set_mode_at(name, mode)
     }
 
@@ -393,6 +399,23 @@ impl Dir {
         }
     }
 
+    /// Gives `name`, also a link, to an owner and a group.
+    ///
+    /// # Errors
+    /// EPERM for an unprivileged process, but for groups it belongs to.
+    pub(crate) fn set_owner_at(&self, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
+        let name = one_component(name)?;
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::chownat(
+            &self.fd,
+            name,
+            Some(uid),
+            Some(gid),
+            flags,
+        )?)
+    }
+
     /// Sets the modification time of this directory; the access time stays.
     ///
     /// # Errors
@@ -482,6 +505,15 @@ pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
         file,
         Mode::from_raw_mode(mode & 0o7777),
     )?)
+}
+
+/// Gives an open file or directory to an owner and a group.
+///
+/// # Errors
+/// EPERM for an unprivileged process, but for groups it belongs to.
+pub(crate) fn set_owner(of: impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    Ok(rustix::fs::fchown(of, Some(uid), Some(gid))?)
 }
 
 fn stamps(mtime: Time) -> Timestamps {

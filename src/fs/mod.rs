@@ -5,12 +5,16 @@
 //! the empty name are refused before the kernel sees them. Every flush goes through here and is
 //! counted ([`flushes`]).
 
+#![cfg_attr(
+    not(test),
+    expect(dead_code, reason = "a complete door; not every part has a user yet")
+)]
 #![expect(
-    dead_code,
     unused_imports,
     reason = "a complete door; not every part has a user yet"
 )]
 
+mod access;
 mod copy;
 mod cursor;
 mod dir;
@@ -20,17 +24,20 @@ mod open;
 mod remove;
 mod small;
 mod stat;
+#[cfg(test)]
+pub(crate) mod testing;
 mod xattr;
 
-pub(crate) use copy::{CopyMethod, CopyWish, copy_file};
+pub(crate) use access::Ancestor;
+pub(crate) use copy::{CopyMethod, CopyWish, content_digest, copy_file};
 pub(crate) use cursor::Cursor;
-pub(crate) use dir::{Dir, set_file_mode, set_file_mtime};
+pub(crate) use dir::{Dir, set_file_mode, set_file_mtime, set_owner};
 pub(crate) use durable::{
-    TEMP_PREFIX, dirty_bytes, flushes, make_private_dirs, sync_all, sync_data, write_durably,
+    TEMP_PREFIX, boot_id, dirty_bytes, flushes, make_private_dirs, sync_all, sync_data,
+    write_durably,
 };
-pub(crate) use entries::Names;
-pub(crate) use open::{Moved, RenameStorm, is_moved, is_rename_storm};
+pub(crate) use open::{is_moved, is_rename_storm};
 pub(crate) use remove::remove_tree;
-pub(crate) use small::{boot_id, read_small, write_new_durably};
+pub(crate) use small::{read_small, write_new_durably};
 pub(crate) use stat::{FileKind, Stat, Time, stat_file};
 pub(crate) use xattr::{Xattrs, read_xattrs, write_xattrs, xattr_digest};

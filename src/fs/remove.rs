@@ -124,3 +124,127 @@ fn remove_name(dir: &Dir, name: &OsStr, is_dir: bool) -> io::Result<()> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::tests::with_and_without_openat2;
+    use super::super::testing::{
+        Scratch, in_a_child, is_child, limit_descriptors, make_deep, make_wide,
+    };
+    use super::*;
+
+    fn remove(scratch: &Scratch, name: &str) -> io::Result<u64> {
+        let mut removed = 0;
+        remove_tree(scratch.dir(), OsStr::new(name), &mut |count| {
+            removed = count;
+            Ok(())
+        })?;
+        Ok(removed)
+    }
+
+    #[test]
+    fn depth_does_not_matter() {
+        let scratch = Scratch::new();
+        make_deep(&scratch.sub("top"), 20_000);
+        assert_eq!(remove(&scratch, "top").unwrap(), 20_001);
+        assert!(scratch.dir().entries().unwrap().is_empty());
+    }
+
+    #[test]
+    fn width_does_not_matter() {
+        let scratch = Scratch::new();
+        make_wide(&scratch.sub("top"), 20_000);
+        assert_eq!(remove(&scratch, "top").unwrap(), 20_001);
+    }
+
+    #[test]
+    fn links_are_removed_and_not_followed() {
+        let scratch = Scratch::new();
+        scratch.put("keep/f", b"x");
+        with_and_without_openat2(|| {
+            let top = scratch.sub("top");
+            top.make_symlink(OsStr::new("../keep"), OsStr::new("link"))
+                .unwrap();
+            rustix::fs::mkfifoat(&top, "pipe", rustix::fs::Mode::RUSR).unwrap();
+            top.make_symlink(OsStr::new("link"), OsStr::new("\n\u{1b}"))
+                .unwrap();
+            assert_eq!(remove(&scratch, "top").unwrap(), 4);
+            assert!(scratch.path().join("keep/f").exists());
+        });
+        assert_eq!(remove(&scratch, "absent").unwrap(), 0);
+        scratch
+            .dir()
+            .make_symlink(OsStr::new("keep"), OsStr::new("l"))
+            .unwrap();
+        assert_eq!(remove(&scratch, "l").unwrap(), 1);
+        assert!(scratch.path().join("keep/f").exists());
+    }
+
+    #[test]
+    fn it_stops_when_told_to() {
+        let scratch = Scratch::new();
+        make_wide(&scratch.sub("top"), 10);
+        let stopped = remove_tree(scratch.dir(), OsStr::new("top"), &mut |count| {
+            if count == 3 {
+                return Err(io::Error::other("stop"));
+            }
+            Ok(())
+        });
+        assert_eq!(stopped.unwrap_err().to_string(), "stop");
+        assert_eq!(scratch.path().join("top").read_dir().unwrap().count(), 7);
+    }
+
+    #[test]
+    fn directories_without_permissions_are_removed_too() {
+        let name = "fs::remove::tests::directories_without_permissions_are_removed_too";
+        if !is_child(name) {
+            return in_a_child(name);
+        }
+        let scratch = Scratch::new();
+        scratch.put("top/closed/deeper/f", b"");
+        scratch.put("top/unwritable/f", b"");
+        if rustix::process::geteuid().is_root() {
+            // The rest would hold for root whatever the modes are.
+            let all = [
+                "",
+                "top",
+                "top/closed",
+                "top/closed/deeper",
+                "top/unwritable",
+            ];
+            for path in all {
+                std::os::unix::fs::chown(scratch.path().join(path), Some(65534), None).unwrap();
+            }
+            become_nobody();
+        }
+        let dir = |path: &str| scratch.dir().beneath(path.as_ref()).unwrap();
+        dir("top/closed")
+            .set_mode_at(OsStr::new("deeper"), 0)
+            .unwrap();
+        dir("top").set_mode_at(OsStr::new("closed"), 0o400).unwrap();
+        dir("top")
+            .set_mode_at(OsStr::new("unwritable"), 0o500)
+            .unwrap();
+        assert_eq!(remove(&scratch, "top").unwrap(), 6);
+    }
+
+    fn become_nobody() {
+        let gid = rustix::process::Gid::from_raw(65534);
+        let uid = rustix::process::Uid::from_raw(65534);
+        rustix::thread::set_thread_groups(&[]).unwrap();
+        rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+        rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+    }
+
+    #[test]
+    fn sixty_four_descriptors_are_enough() {
+        let name = "fs::remove::tests::sixty_four_descriptors_are_enough";
+        if !is_child(name) {
+            return in_a_child(name);
+        }
+        limit_descriptors(64);
+        let scratch = Scratch::new();
+        make_deep(&scratch.sub("top"), 500);
+        assert_eq!(remove(&scratch, "top").unwrap(), 501);
+    }
+}

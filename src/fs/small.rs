@@ -1,4 +1,4 @@
-//! Small files of the store, and the identity of this start of the machine.
+//! Small files of the store.
 
 use super::dir::Dir;
 use super::durable::sync_all;
@@ -42,11 +42,4 @@ pub(crate) fn write_new_durably(dir: &Dir, name: &OsStr, bytes: &[u8]) -> io::Re
         return Err(error);
     }
     dir.sync()
-}
-
-/// Text that changes when the machine starts anew; empty where the system does not tell.
-pub(crate) fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|text| text.trim().to_owned())
-        .unwrap_or_default()
 }

@@ -4,8 +4,10 @@ use super::rules::Counter;
 use super::stored::{self, CounterRow, distrust, failed};
 use crate::clock;
 use crate::error::JournalError;
+use crate::fs::Dir;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -141,16 +143,28 @@ pub(super) fn locate(store_dir: &Path) -> Result<PathBuf, JournalError> {
 /// Removes what was left by a process that died while it made a journal. There is a journal now: a
 /// process that is still making another will lose the race anyway.
 fn sweep(path: &Path) {
-    let Some(Ok(entries)) = path.parent().map(std::fs::read_dir) else {
+    sweep_of(path, &format!("{FILE_NAME}."));
+}
+
+/// Removes every unfinished journal whose name begins with `prefix`, with its neighbours.
+fn sweep_of(path: &Path, prefix: &str) {
+    let Ok(dir) = Dir::open(path.parent().unwrap_or(path)) else {
         return;
     };
-    let prefix = format!("{FILE_NAME}.");
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(&prefix) && name.contains(UNFINISHED) {
-            drop(std::fs::remove_file(entry.path()));
+    let mut found: Vec<OsString> = Vec::new();
+    let listed = dir.for_each_entry(&mut |name, _| {
+        let shown = name.to_string_lossy();
+        if shown.starts_with(prefix) && shown.contains(UNFINISHED) {
+            found.push(name.to_owned());
         }
+        Ok(())
+    });
+    let removed = found
+        .iter()
+        .try_for_each(|name| dir.remove_file(name.as_os_str()));
+    if let Err(error) = listed.and(removed) {
+        // Harmless: the next opener tries again.
+        tracing::debug!(%error, journal = %path.display(), "an unfinished journal was left");
     }
 }
 
@@ -234,41 +248,39 @@ fn judge(path: &Path, application: i64, version: i64) -> Result<(), JournalError
 /// Makes a whole journal beside its name and moves it there: nobody ever sees half of one.
 fn create(path: &Path) -> Result<(), JournalError> {
     if neighbour(path, "-wal").symlink_metadata().is_ok() {
-        return Err(distrust(
-            path,
-            "it is gone, but its write-ahead log is there",
-        ));
+        let what = "it is gone, but its write-ahead log is there";
+        return Err(distrust(path, what));
     }
-    let fresh = neighbour(path, &format!(".{}{UNFINISHED}", clock::fresh_token()));
+    let name = format!("{FILE_NAME}.{}{UNFINISHED}", clock::fresh_token());
+    let fresh = path.with_file_name(&name);
     let moved = fill(&fresh).and_then(|()| {
-        rename_new(&fresh, path).map_err(|source| JournalError::Store {
+        put_in_place(path, OsStr::new(&name)).map_err(|source| JournalError::Store {
             path: path.to_owned(),
             action: "be put in place",
             source: Box::new(source),
         })
     });
-    for leftover in [
-        fresh.clone(),
-        neighbour(&fresh, "-wal"),
-        neighbour(&fresh, "-shm"),
-    ] {
-        // Absent unless something failed or somebody else was first.
-        drop(std::fs::remove_file(leftover));
-    }
+    sweep_of(path, &name);
     moved
 }
 
 /// Gives the file its final name unless somebody else was first: then theirs is as good.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    use rustix::io::Errno;
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match std::fs::hard_link(from, to) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        },
-        Err(error) => Err(error.into()),
+fn put_in_place(path: &Path, name: &OsStr) -> io::Result<()> {
+    let dir = Dir::open(path.parent().unwrap_or(path))?;
+    let to = OsStr::new(FILE_NAME);
+    let moved = dir.rename_new(name, &dir, to).or_else(|error| {
+        match error.kind() {
+            // A file system that cannot refuse to replace can still refuse to link.
+            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => {
+                dir.hard_link(name, &dir, to)
+            }
+            _ => Err(error),
+        }
+    });
+    match moved {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => dir.sync(),
     }
 }
 

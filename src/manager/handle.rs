@@ -2,12 +2,14 @@
 
 use super::{Checkout, SandboxManager};
 use crate::error::{
-    CommitError, DiffError, OpenSandboxError, PlanFault, RollbackError, SealError, StatusError,
+    CommitError, DiffError, OpenSandboxError, ParticipantError, PlanFault, RollbackError,
+    SealError, StatusError,
 };
 use crate::id::{PlanId, ResourceName};
 use crate::lock::{KeyHandle, LockWait};
 use crate::plan::{Acknowledge, Check, CommitOptions, Opened, PlanDiff, Receipt};
-use crate::sandbox::Resource;
+use crate::register::Snapshot;
+use crate::sandbox::{Resource, Value};
 use std::fmt;
 use std::path::Path;
 
@@ -75,6 +77,24 @@ impl SandboxHandle<crate::sandbox::Directory> {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.opened.path.as_deref().unwrap_or_else(|| Path::new(""))
+    }
+}
+
+impl<T: Send + Sync + 'static> SandboxHandle<Value<T>> {
+    /// Says what the register should hold when the plan is committed.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`] if the plan is sealed or over.
+    pub fn set(&self, version: impl Into<String>, value: T) -> Result<(), ParticipantError> {
+        self.resource.set(self.token(), version, value)
+    }
+
+    /// What the register would hold if the plan were committed now.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`] if the plan is over.
+    pub fn get(&self) -> Result<Snapshot<T>, ParticipantError> {
+        self.resource.get(self.token())
     }
 }
 

@@ -238,10 +238,6 @@ impl Locked {
         &self.plan
     }
 
-    pub(crate) fn generation(&self) -> u64 {
-        self.record.generation
-    }
-
     pub(crate) fn state(&self) -> PlanState {
         self.state
     }

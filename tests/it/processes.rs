@@ -137,7 +137,9 @@ fn a_superseded_executor_can_decide_nothing() {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }
     let other = open(home.path());
-    other.rollback_all(&plan(PLAN)).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| other.rollback_all(&plan(PLAN)).unwrap());
+    });
     let error = hold.commit_all(&CommitOptions::default()).unwrap_err();
     assert!(["fenced", "sandbox-lost", "io"].contains(&error.code()), "{error:?}");
     assert_eq!(std::fs::read(home.path().join("root/a")).unwrap(), b"old");
