@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn file_names_never_leave_their_directory() {
-        let long = "é".repeat(100);
+        let long = "\u{e9}".repeat(100);
         for text in [
             "../../etc",
             "/etc",
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn encoding_is_injective_on_look_alikes() {
         let texts = [
-            "a", "A", "_61", "a_", "a-", "p-a", "h-a", " a", "a ", "ä", "a\u{308}",
+            "a", "A", "_61", "a_", "a-", "p-a", "h-a", " a", "a ", "\u{e4}", "a\u{308}",
         ];
         let mut names: Vec<_> = texts
             .iter()

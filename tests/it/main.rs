@@ -11,3 +11,4 @@ mod commit;
 mod crash;
 mod processes;
 mod support;
+mod tidy;
