@@ -39,7 +39,9 @@ pub(super) fn unfinished(source: &Source) -> Vec<String> {
 
 pub(super) fn not_ascii(source: &Source) -> Vec<String> {
     let lines = source.lines().filter(|(_, line)| !line.is_ascii());
-    lines.map(|(number, _)| source.complain(number, "a character that is not ASCII")).collect()
+    lines
+        .map(|(number, _)| source.complain(number, "a character that is not ASCII"))
+        .collect()
 }
 
 pub(super) fn sleeps(source: &Source) -> Vec<String> {
@@ -59,15 +61,20 @@ pub(super) fn unwraps(source: &Source) -> Vec<String> {
 
 /// True if the module is declared under `#[cfg(test)]` in `sources`.
 fn is_for_tests(sources: &[Source], path: &str) -> bool {
-    let Some((dir, name)) = path.rsplit_once('/') else { return false };
+    let Some((dir, name)) = path.rsplit_once('/') else {
+        return false;
+    };
     let declared = format!("mod {};", name.trim_end_matches(".rs"));
-    sources.iter().filter(|source| source.path == format!("{dir}/mod.rs")).any(|parent| {
-        let lines: Vec<&str> = parent.text.lines().collect();
-        let pairs = lines.windows(2);
-        pairs
-            .filter(|pair| pair[1] == declared)
-            .any(|pair| pair[0].starts_with("#[cfg(") && pair[0].contains("test"))
-    })
+    sources
+        .iter()
+        .filter(|source| source.path == format!("{dir}/mod.rs"))
+        .any(|parent| {
+            let lines: Vec<&str> = parent.text.lines().collect();
+            let pairs = lines.windows(2);
+            pairs
+                .filter(|pair| pair[1] == declared)
+                .any(|pair| pair[0].starts_with("#[cfg(") && pair[0].contains("test"))
+        })
 }
 
 #[test]
@@ -93,7 +100,9 @@ fn nothing_waits_by_sleeping() {
 #[test]
 fn nothing_that_ships_unwraps() {
     let sources = files("src", "rs");
-    let shipped = sources.iter().filter(|source| !is_for_tests(&sources, &source.path));
+    let shipped = sources
+        .iter()
+        .filter(|source| !is_for_tests(&sources, &source.path));
     let complaints: Vec<_> = shipped.flat_map(unwraps).collect();
     assert_none(&complaints);
 }
