@@ -126,13 +126,6 @@ pub(crate) trait JournalStore: fmt::Debug + Send + Sync {
         durability: Durability,
     ) -> Journaled<()>;
 
-    /// Notes that the holder of `epoch` is doing nothing any more. Lazy. The epoch stays the
-    /// newest; a plan that was forgotten is not an error.
-    ///
-    /// # Errors
-    /// [`JournalError::Fenced`] if `epoch` is not the newest.
-    fn release(&self, plan: &PlanId, epoch: Epoch) -> Journaled<()>;
-
     /// The plan, if the store knows it.
     ///
     /// # Errors

@@ -287,8 +287,9 @@ impl Task {
             undone.map_err(|error| Trouble::Unknown(failed(path, "roll back", error)))?;
             return Ok(outcomes);
         }
-        let committed = told.commit(conn);
-        committed.map_err(|error| Trouble::Unknown(failed(path, "commit", error)))?;
+        if let Err(error) = told.commit(conn) {
+            return Err(not_committed(conn, path, error));
+        }
         line.settled = true;
         told.commits.fetch_add(1, Ordering::Relaxed);
         Ok(outcomes)
@@ -343,6 +344,19 @@ impl Request {
     fn answer(&self, outcome: Reply) {
         // A caller that is gone cannot be told.
         drop(self.reply.send(outcome));
+    }
+}
+
+/// What a failed COMMIT means. A full disk is met while the log is written, before the frame that
+/// commits: the transaction can be undone for certain. After anything else nobody knows.
+fn not_committed(conn: &Connection, path: &Path, error: rusqlite::Error) -> Trouble {
+    let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+    let undone = conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok();
+    let error = failed(path, "commit", error);
+    if full && undone {
+        Trouble::Nothing(error)
+    } else {
+        Trouble::Unknown(error)
     }
 }
 

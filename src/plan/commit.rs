@@ -372,7 +372,11 @@ impl Locked {
         let stored = journal.finish(&self.plan, self.epoch(), next, &text, Durability::Lazy);
         stored.map_err(|source| match event {
             // Nothing was decided or applied: whatever became of this write, everything is old.
-            PlanEvent::Nothing => PlanFault::Journal { plan: self.plan.clone(), source }.into(),
+            PlanEvent::Nothing => PlanFault::Journal {
+                plan: self.plan.clone(),
+                source,
+            }
+            .into(),
             _ => self.in_doubt(Stage::Apply, source),
         })?;
         self.step(event)?;

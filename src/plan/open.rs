@@ -2,6 +2,7 @@
 
 use super::participants::{call, each};
 use super::receipt::{PlanDiff, ResourceDiff};
+use super::settle::discard;
 use super::{Locked, Participant, Services};
 use crate::crash;
 use crate::error::{
@@ -82,10 +83,17 @@ impl Locked {
         &mut self,
         mut record: SandboxRecord,
         place: Place,
-        sandbox: Box<dyn Sandbox>,
+        mut sandbox: Box<dyn Sandbox>,
     ) -> Result<Opened, OpenSandboxError> {
         record.record = sandbox.record();
-        self.enlist(&record)?;
+        if let Err(fault) = self.enlist(&record) {
+            // Nobody will ever find this sandbox again: what it holds must go now.
+            let dropped = discard(&self.services, (&self.plan, &record.name), &mut *sandbox);
+            if let Err(error) = dropped {
+                tracing::warn!(plan.id = %self.plan, %error, "a sandbox that nobody knows stays");
+            }
+            return Err(fault.into());
+        }
         crash::point("open.viewed");
         let name = record.name.clone();
         let participant = Participant {

@@ -34,8 +34,11 @@ fn run(arguments: Vec<OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return usage(&error, Output::before_arguments(json)),
     };
-    let context =
-        Context { out: Output::new(&cli.global), global: cli.global, signals: Signals::listen() };
+    let context = Context {
+        out: Output::new(&cli.global),
+        global: cli.global,
+        signals: Signals::listen(),
+    };
     match cmd::dispatch(&context, cli.command) {
         Ok(report) => context.out.report(&report),
         Err(failure) => context.out.failure(&failure),
@@ -44,7 +47,10 @@ fn run(arguments: Vec<OsString>) -> Exit {
 
 /// True if the arguments, which may be unreadable, ask for JSON.
 fn wants_json(arguments: &[OsString]) -> bool {
-    arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
+    arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "--json")
 }
 
 /// Help, the version, or a refusal of what was typed.

@@ -19,7 +19,10 @@ impl Progress {
         let events = manager.subscribe();
         let (stop, stopped) = bounded(0);
         let thread = thread::spawn("progress", move || draw(&events, &stopped)).ok()?;
-        Some(Self { stop, thread: Some(thread) })
+        Some(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -48,7 +51,15 @@ fn draw(events: &Receiver<Event>, stopped: &Receiver<()>) {
 }
 
 fn step(bar: &mut Option<ProgressBar>, event: &Event) {
-    let Event::Progress { resource, stage, done, total, unit, .. } = event else {
+    let Event::Progress {
+        resource,
+        stage,
+        done,
+        total,
+        unit,
+        ..
+    } = event
+    else {
         return clear(bar);
     };
     if *total > 0 && done >= total {

@@ -37,6 +37,8 @@ mod record;
 mod resource;
 mod restored;
 mod scan;
+#[cfg(test)]
+mod scan_tests;
 mod seal;
 mod settle;
 mod stage;
@@ -47,6 +49,8 @@ mod takeback;
 mod text;
 mod times;
 mod tree;
+#[cfg(test)]
+mod stored_tests;
 #[cfg(test)]
 mod tree_tests;
 mod view;

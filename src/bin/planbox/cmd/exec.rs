@@ -20,7 +20,9 @@ pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Report, Failure
     let resources = sandboxes_json(&sandboxes);
     let job = Job::new(&session, &plan, &sandboxes, &arguments.cmd)?;
     let known = |failure: Failure| failure.with_resources(resources.clone());
-    job.start(&session).and_then(|running| running.wait(&session)).map_err(known)?;
+    job.start(&session)
+        .and_then(|running| running.wait(&session))
+        .map_err(known)?;
     drop(hold);
     let ended = json!({ "status": 0, "signal": null });
     let json = json!({ "outcome": "ran", "plan": plan, "resources": resources, "command": ended });

@@ -18,9 +18,17 @@ pub(super) fn run(context: &Context, arguments: &ThePlan) -> Result<Report, Fail
     let names = context.signals.during(|| hold.rollback_all())?;
     let resources: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
     let again = before == PlanState::Aborted;
-    let outcome = if again { "already-rolled-back" } else { "rolled-back" };
+    let outcome = if again {
+        "already-rolled-back"
+    } else {
+        "rolled-back"
+    };
     let json = json!({ "outcome": outcome, "plan": plan, "resources": resources });
-    let text = format!("{} plan {plan}, {} removed\n", outcome.replace('-', " "), count(&names));
+    let text = format!(
+        "{} plan {plan}, {} removed\n",
+        outcome.replace('-', " "),
+        count(&names)
+    );
     Ok(Report::done(text, json))
 }
 
@@ -36,12 +44,19 @@ fn ask(context: &Context, hold: &mut PlanHold, plan: &PlanId) -> Result<(), Fail
     let changes = match hold.diff() {
         Ok(diff) if diff.is_empty() => return Ok(()),
         Ok(diff) => {
-            let count = diff.resources.iter().map(|part| part.changes.entries.len()).sum::<usize>();
+            let count = diff
+                .resources
+                .iter()
+                .map(|part| part.changes.entries.len())
+                .sum::<usize>();
             format!("{count} uncommitted changes")
         }
         Err(_) => "changes that cannot be listed".to_owned(),
     };
-    if context.out.ask(&format!("plan {plan} has {changes}; throw them away?")) {
+    if context
+        .out
+        .ask(&format!("plan {plan} has {changes}; throw them away?"))
+    {
         return Ok(());
     }
     let own = Own {

@@ -21,7 +21,11 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
     let about = |failure: Failure| failure.of(Some(&plan));
     if named.is_none() && arguments.resources.dirs.is_empty() {
         let next = "name a directory with --dir, or a plan that has one";
-        return Err(refused("usage", "there is nothing to work in".to_owned(), next));
+        return Err(refused(
+            "usage",
+            "there is nothing to work in".to_owned(),
+            next,
+        ));
     }
     child::check_found(&arguments.cmd).map_err(about)?;
     let wanted = resources::read(&plan, &arguments.resources).map_err(about)?;
@@ -38,10 +42,16 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
     let begun = begin(&session, &mut hold, wanted, &arguments.cmd);
     let (running, sandboxes) = begun.map_err(|failure| {
         let useless = made && (named.is_none() || failure.code() == child::NOT_STARTED);
-        about(if useless { give_up(&session, &mut hold, failure) } else { failure })
+        about(if useless {
+            give_up(&session, &mut hold, failure)
+        } else {
+            failure
+        })
     })?;
     let known = |failure: Failure| failure.with_resources(sandboxes_json(&sandboxes));
-    let report = running.wait(&session).and_then(|()| commit(&session, &mut hold));
+    let report = running
+        .wait(&session)
+        .and_then(|()| commit(&session, &mut hold));
     report.map_err(known).map_err(about)
 }
 
@@ -65,7 +75,11 @@ fn begin(
     let sandboxes = session.workable(&plan, WANTED)?.sandboxes;
     if sandboxes.is_empty() {
         let message = format!("plan {plan} has nothing to work in");
-        return Err(refused("no-resources", message, "name a directory with --dir"));
+        return Err(refused(
+            "no-resources",
+            message,
+            "name a directory with --dir",
+        ));
     }
     let running = Job::new(session, &plan, &sandboxes, cmd)?.start(session)?;
     Ok((running, sandboxes))
@@ -89,7 +103,10 @@ fn commit(session: &Session<'_>, hold: &mut PlanHold) -> Result<Report, Failure>
 fn give_up(session: &Session<'_>, hold: &mut PlanHold, failure: Failure) -> Failure {
     match session.context.signals.during(|| hold.rollback_all()) {
         Ok(_) => {
-            session.context.out.talk(&format!("plan {} was given up", hold.plan()));
+            session
+                .context
+                .out
+                .talk(&format!("plan {} was given up", hold.plan()));
             failure.with("plan_kept", json!(false))
         }
         Err(_) => failure,

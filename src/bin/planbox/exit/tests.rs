@@ -96,7 +96,7 @@ fn conflicts_are_4() {
 fn busy_and_out_of_time_are_5() {
     let key = || "p".to_owned();
     let holder = Holder::new(key(), "run", 7, "main".into(), ("here".into(), 0));
-    let busy = LockError::Busy { key: key(), holder: Some(holder) };
+    let busy = LockError::Busy { key: key(), holder: Some(Box::new(holder)) };
     let late = LockError::TimedOut { key: key(), waited_ms: 9, holder: None };
     let failure = Failure::from(locked(busy));
     assert_eq!(failure.exit(), Exit::Busy);
