@@ -1,6 +1,6 @@
 //! The pages say what the code does: named tests exist, generated parts are up to date.
 
-use super::{Source, assert_none, file, files, pages, root, rust};
+use super::{Source, assert_none, file, files, module, pages, root, rust};
 use planbox::sync::order::{ORDER, Row};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,8 +9,9 @@ use std::fmt::Write as _;
 const PAGES_WITH_TESTS: [&str; 2] = ["README.md", "docs/guarantees.md"];
 
 /// The first words of crash points: a text like `commit.decided` in the sources is one.
-const STEPS: [&str; 8] =
-    ["open", "commit", "seal", "apply", "settle", "takeback", "rollback", "recover"];
+const STEPS: [&str; 8] = [
+    "open", "commit", "seal", "apply", "settle", "takeback", "rollback", "recover",
+];
 
 /// Set it to have generated parts written instead of compared.
 const BLESS: &str = "PLANBOX_BLESS";
@@ -23,18 +24,20 @@ pub(super) fn names_of_tests(sources: &[Source]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for source in sources {
         let inside = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
-        let inside = inside.trim_start_matches("src/").trim_start_matches("tests/it/");
-        let module = inside.replace('/', "::");
+        let inside = inside
+            .trim_start_matches("src/")
+            .trim_start_matches("tests/it/");
+        let path = inside.replace('/', "::");
         let mut nested = String::new();
         let mut is_test = false;
         for (_, line) in source.code() {
             let line = line.trim();
-            if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(" {")) {
+            if let Some(name) = module(line, " {") {
                 nested = format!("::{name}");
             }
             if let (true, Some(rest)) = (is_test, line.strip_prefix("fn ")) {
                 let name = rest.split('(').next().unwrap_or_default();
-                names.insert(format!("{module}{nested}::{name}"));
+                names.insert(format!("{path}{nested}::{name}"));
             }
             is_test = line == "#[test]" || is_test && line.starts_with('#');
         }
@@ -46,7 +49,10 @@ pub(super) fn names_of_tests(sources: &[Source]) -> BTreeSet<String> {
 fn quoted(page: &Source) -> Vec<(usize, &str)> {
     page.lines()
         .flat_map(|(number, line)| {
-            line.split('`').skip(1).step_by(2).map(move |span| (number, span))
+            line.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(move |span| (number, span))
         })
         .collect()
 }
@@ -56,7 +62,9 @@ fn looks_like_a_test(span: &str) -> bool {
     let mut parts = span.split("::");
     let plain = |part: &str| {
         !part.is_empty()
-            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            && part
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
     span.contains("::") && parts.all(plain)
 }
@@ -73,10 +81,15 @@ pub(super) fn unknown_tests(page: &Source, tests: &BTreeSet<String>) -> Vec<Stri
 pub(super) fn crash_points(listed: &[&str], sources: &[Source]) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut passed = BTreeSet::new();
-    for source in sources.iter().filter(|source| source.path != "src/crash.rs") {
+    for source in sources
+        .iter()
+        .filter(|source| source.path != "src/crash.rs")
+    {
         for (number, line) in source.shipped() {
             for text in line.split('"').skip(1).step_by(2) {
-                let Some((step, rest)) = text.split_once('.') else { continue };
+                let Some((step, rest)) = text.split_once('.') else {
+                    continue;
+                };
                 let one_word = !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase());
                 if !(one_word && STEPS.contains(&step)) {
                     continue;
@@ -101,7 +114,10 @@ fn every_test_that_a_page_names_exists() {
     for path in PAGES_WITH_TESTS {
         let page = file(path);
         complaints.extend(unknown_tests(&page, &tests));
-        let named = quoted(&page).iter().filter(|(_, span)| looks_like_a_test(span)).count();
+        let named = quoted(&page)
+            .iter()
+            .filter(|(_, span)| looks_like_a_test(span))
+            .count();
         assert!(named > 5, "{path} names no tests");
     }
     assert_none(&complaints);
@@ -111,7 +127,10 @@ fn every_test_that_a_page_names_exists() {
 fn every_guarantee_has_a_row() {
     let page = file("docs/guarantees.md").text;
     for number in 1..=13 {
-        assert!(page.contains(&format!("## G{number} ")), "docs/guarantees.md: G{number}");
+        assert!(
+            page.contains(&format!("## G{number} ")),
+            "docs/guarantees.md: G{number}"
+        );
     }
 }
 
@@ -157,8 +176,12 @@ fn crash_points_are_listed_passed_and_explained() {
     assert_eq!(unique.len(), listed.len(), "a crash point is listed twice");
     assert_none(&crash_points(listed, &files("src", "rs")));
     let page = file("docs/protocol.md").text;
-    let silent = listed.iter().filter(|point| !page.contains(&format!("`{point}`")));
-    let silent: Vec<_> = silent.map(|point| format!("docs/protocol.md: {point}")).collect();
+    let silent = listed
+        .iter()
+        .filter(|point| !page.contains(&format!("`{point}`")));
+    let silent: Vec<_> = silent
+        .map(|point| format!("docs/protocol.md: {point}"))
+        .collect();
     assert_none(&silent);
 }
 
@@ -172,12 +195,27 @@ fn generated() -> String {
          |---|---|---|---|---|---|\n",
     );
     for (index, row) in ORDER.iter().enumerate() {
-        let Row { name, protects, across_io, several, then, .. } = row;
+        let Row {
+            name,
+            protects,
+            across_io,
+            several,
+            then,
+            ..
+        } = row;
         let several = if *several { "in key order" } else { "never" };
-        let then = if then.is_empty() { "nothing".to_owned() } else { then.join(", ") };
+        let then = if then.is_empty() {
+            "nothing".to_owned()
+        } else {
+            then.join(", ")
+        };
         let io = yes_no(*across_io);
         let number = index + 1;
-        writeln!(text, "| {number} | {name} | {protects} | {io} | {several} | {then} |").unwrap();
+        writeln!(
+            text,
+            "| {number} | {name} | {protects} | {io} | {several} | {then} |"
+        )
+        .unwrap();
     }
     text.push_str("\n```mermaid\ngraph LR\n");
     for row in ORDER {
@@ -202,5 +240,8 @@ fn the_page_on_the_lock_order_is_up_to_date() {
         std::io::Write::write_all(&mut out, blessed.as_bytes()).unwrap();
         return;
     }
-    assert_eq!(now, wanted, "{path} is out of date; run this test with {BLESS}=1");
+    assert_eq!(
+        now, wanted,
+        "{path} is out of date; run this test with {BLESS}=1"
+    );
 }

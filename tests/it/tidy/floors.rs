@@ -21,8 +21,12 @@ const FLOORS: [(&str, u8); 14] = [
 ];
 
 /// Modules that must not use a module although it is on a lower floor.
-const BANS: [(&str, &str); 4] =
-    [("sandbox", "lock"), ("sandbox", "journal"), ("job", "lock"), ("manager", "crash")];
+const BANS: [(&str, &str); 4] = [
+    ("sandbox", "lock"),
+    ("sandbox", "journal"),
+    ("job", "lock"),
+    ("manager", "crash"),
+];
 
 /// Crates that only some files may name.
 const DOORS: [(&str, &[&str]); 9] = [
@@ -38,7 +42,10 @@ const DOORS: [(&str, &[&str]); 9] = [
 ];
 
 fn floor(module: &str) -> Option<u8> {
-    FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
+    FLOORS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, floor)| *floor)
 }
 
 /// The top-level module of the library that a file belongs to, and how deep the file is in it.
@@ -91,7 +98,9 @@ fn name(text: &str) -> &str {
 
 /// Uses of a module on the same or a higher floor, and uses that are banned.
 pub(super) fn crossings(source: &Source) -> Vec<String> {
-    let Some((module, _)) = place(&source.path) else { return Vec::new() };
+    let Some((module, _)) = place(&source.path) else {
+        return Vec::new();
+    };
     let Some(own) = floor(module) else {
         return vec![source.complain(1, "a top-level module without a floor")];
     };
@@ -129,7 +138,9 @@ fn statements(source: &Source) -> Vec<(usize, String)> {
             _ => found.push((number, line.to_owned())),
         }
         let is_use = found.last().is_some_and(|(_, text)| {
-            let text = text.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            let text = text
+                .trim_start_matches("pub(crate) ")
+                .trim_start_matches("pub ");
             text.starts_with("use ")
         });
         open = is_use && !line.ends_with(';');
@@ -139,11 +150,13 @@ fn statements(source: &Source) -> Vec<(usize, String)> {
 
 /// `super::` that leaves the top-level module: a way around the floors.
 pub(super) fn escapes(source: &Source) -> Vec<String> {
-    let Some((_, depth)) = place(&source.path) else { return Vec::new() };
+    let Some((_, depth)) = place(&source.path) else {
+        return Vec::new();
+    };
     let mut nested = 0;
     let mut complaints = Vec::new();
     for (number, line) in source.code() {
-        let opens = line.split_whitespace().any(|word| word == "mod") && line.ends_with('{');
+        let opens = super::module(line, " {").is_some();
         let supers = line.split("super::").count() - 1;
         if supers >= depth + nested && !line.contains("pub(in ") && supers > 0 {
             complaints.push(source.complain(number, "`super::` leaves the top-level module"));
@@ -208,7 +221,12 @@ fn the_command_line_uses_no_hidden_door() {
 fn the_page_on_the_architecture_names_every_floor() {
     let page = super::file("docs/architecture.md").text;
     for source in files("src", "rs") {
-        let Some((module, _)) = place(&source.path) else { continue };
-        assert!(page.contains(&format!("`{module}`")), "docs/architecture.md: {module} is missing");
+        let Some((module, _)) = place(&source.path) else {
+            continue;
+        };
+        assert!(
+            page.contains(&format!("`{module}`")),
+            "docs/architecture.md: {module} is missing"
+        );
     }
 }

@@ -38,12 +38,18 @@ struct Source {
 impl Source {
     #[cfg(test)]
     fn planted(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned() }
+        Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     /// Every line with its number.
     fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
+        self.text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| (index + 1, line))
     }
 
     /// Every line without its comment, with its number. A `//` inside a string ends the line too:
@@ -61,9 +67,7 @@ impl Source {
         let mut inside = false;
         let whole_file = self.path.ends_with("tests.rs") || self.text.starts_with("#![cfg(test)]");
         self.code().filter(move |(_, line)| {
-            let opens = !line.starts_with(' ')
-                && line.split(' ').any(|word| word == "mod")
-                && line.trim_end().ends_with('{');
+            let opens = !line.starts_with(' ') && module(line, " {").is_some();
             if asked && opens {
                 inside = true;
             }
@@ -92,7 +96,9 @@ fn files(dir: &str, extension: &str) -> Vec<Source> {
     let mut waiting = vec![PathBuf::from(dir)];
     let mut found = Vec::new();
     while let Some(below) = waiting.pop() {
-        let Ok(entries) = std::fs::read_dir(root().join(&below)) else { continue };
+        let Ok(entries) = std::fs::read_dir(root().join(&below)) else {
+            continue;
+        };
         for entry in entries {
             let entry = entry.unwrap();
             let path = below.join(entry.file_name());
@@ -112,12 +118,18 @@ fn files(dir: &str, extension: &str) -> Vec<Source> {
 fn file(path: &str) -> Source {
     let text = std::fs::read_to_string(root().join(path));
     let text = text.unwrap_or_else(|error| panic!("{path}: {error}"));
-    Source { path: path.to_owned(), text }
+    Source {
+        path: path.to_owned(),
+        text,
+    }
 }
 
 /// Every Rust file of the package.
 fn rust() -> Vec<Source> {
-    ["src", "tests", "benches"].iter().flat_map(|dir| files(dir, "rs")).collect()
+    ["src", "tests", "benches"]
+        .iter()
+        .flat_map(|dir| files(dir, "rs"))
+        .collect()
 }
 
 /// Every page for people.
@@ -129,16 +141,29 @@ fn pages() -> Vec<Source> {
 }
 
 fn assert_none(complaints: &[String]) {
-    assert!(complaints.is_empty(), "house rules:\n{}", complaints.join("\n"));
+    assert!(
+        complaints.is_empty(),
+        "house rules:\n{}",
+        complaints.join("\n")
+    );
 }
 
-/// The modules that `source` declares with `mod name;`.
+/// The module that a line declares (`mod name;`) or opens (`mod name {`), by how it ends.
+fn module<'a>(line: &'a str, end: &str) -> Option<&'a str> {
+    let line = line.trim();
+    let rest = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.trim_start(),
+        None => line,
+    };
+    rest.strip_prefix("mod ")?.strip_suffix(end)
+}
+
+/// True if `source` declares the module `name`.
 fn declares(source: &Source, name: &str) -> bool {
-    source.code().any(|(_, line)| {
-        let line = line.trim();
-        let line = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub ")).unwrap_or(line);
-        line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) == Some(name)
-    })
+    source
+        .code()
+        .any(|(_, line)| module(line, ";") == Some(name))
 }
 
 /// Files that no `mod` line of their parent names: they look alive, but are never compiled.
@@ -153,8 +178,8 @@ fn forgotten(sources: &[Source]) -> Vec<String> {
             "mod" => dir.rsplit_once('/').unwrap_or(("", dir)),
             _ => (dir, stem),
         };
-        let parents = ["mod.rs", "main.rs", "lib.rs"].iter();
-        let parent = parents.filter_map(|parent| find(format!("{dir}/{parent}"))).next();
+        let mut parents = ["mod.rs", "main.rs", "lib.rs"].iter();
+        let parent = parents.find_map(|parent| find(format!("{dir}/{parent}")));
         if !parent.is_some_and(|parent| declares(parent, stem)) {
             complaints.push(source.complain(1, "no parent names this file in a `mod` line"));
         }
@@ -172,7 +197,10 @@ fn no_source_file_is_forgotten() {
 fn too_long(source: &Source) -> Option<String> {
     let lines = source.text.lines().count();
     (lines > FILE_MAX_LINES).then(|| {
-        source.complain(lines, &format!("more than {FILE_MAX_LINES} lines: split the file"))
+        source.complain(
+            lines,
+            &format!("more than {FILE_MAX_LINES} lines: split the file"),
+        )
     })
 }
 
@@ -192,6 +220,9 @@ fn the_top_level_holds_nothing_unexpected() {
         .collect();
     assert_none(&strangers);
     for name in TOP_LEVEL {
-        assert!(root().join(name).exists(), "{name} is missing at the top level");
+        assert!(
+            root().join(name).exists(),
+            "{name} is missing at the top level"
+        );
     }
 }

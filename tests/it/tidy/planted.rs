@@ -6,7 +6,9 @@ use super::{FILE_MAX_LINES, Source, docs, floors, forgotten, too_long};
 fn noticed(complaints: &[String], path: &str, line: usize, what: &str) {
     let expected = format!("{path}:{line}: ");
     assert!(
-        complaints.iter().any(|text| text.starts_with(&expected) && text.contains(what)),
+        complaints
+            .iter()
+            .any(|text| text.starts_with(&expected) && text.contains(what)),
         "expected {expected:?} with {what:?} among {complaints:?}"
     );
 }
@@ -21,13 +23,21 @@ fn an_upward_use_is_noticed() {
         "macro_rules! m { () => { $crate::plan::x() } }",
     ] {
         let source = Source::planted("src/journal/rules.rs", text);
-        noticed(&floors::crossings(&source), "src/journal/rules.rs", 1, "above it (floor 5)");
+        noticed(
+            &floors::crossings(&source),
+            "src/journal/rules.rs",
+            1,
+            "above it (floor 5)",
+        );
     }
 }
 
 #[test]
 fn a_sideways_use_is_noticed() {
-    let source = Source::planted("src/lock/table.rs", "use crate::id;\nuse crate::register::R;\n");
+    let source = Source::planted(
+        "src/lock/table.rs",
+        "use crate::id;\nuse crate::register::R;\n",
+    );
     let complaints = floors::crossings(&source);
     noticed(&complaints, "src/lock/table.rs", 2, "beside it (floor 3)");
     assert_eq!(complaints.len(), 1);
@@ -69,7 +79,12 @@ fn what_is_allowed_is_not_complained_about() {
 #[test]
 fn a_module_without_a_floor_is_noticed() {
     let source = Source::planted("src/helpers.rs", "");
-    noticed(&floors::crossings(&source), "src/helpers.rs", 1, "without a floor");
+    noticed(
+        &floors::crossings(&source),
+        "src/helpers.rs",
+        1,
+        "without a floor",
+    );
 }
 
 #[test]
@@ -77,11 +92,19 @@ fn a_crate_used_past_its_door_is_noticed() {
     for (path, text) in [
         ("src/journal/writer.rs", "use parking_lot::Mutex;"),
         ("src/plan/mod.rs", "use dashmap::DashMap;"),
-        ("src/sandbox/value.rs", "let c = rusqlite::Connection::open(p);"),
+        (
+            "src/sandbox/value.rs",
+            "let c = rusqlite::Connection::open(p);",
+        ),
         ("src/manager/mod.rs", "use clap;"),
         ("src/plan/mod.rs", "#[path = \"../x.rs\"]"),
     ] {
-        noticed(&floors::back_doors(&Source::planted(path, text)), path, 1, "");
+        noticed(
+            &floors::back_doors(&Source::planted(path, text)),
+            path,
+            1,
+            "",
+        );
     }
 }
 
@@ -110,7 +133,13 @@ fn a_long_file_is_noticed() {
 
 #[test]
 fn unfinished_work_is_noticed() {
-    for word in ["TO_DO: later", "FIX_ME", "dbg_!(x)", "to_do!()", "#[al_low(dead_code)]"] {
+    for word in [
+        "TO_DO: later",
+        "FIX_ME",
+        "dbg_!(x)",
+        "to_do!()",
+        "#[al_low(dead_code)]",
+    ] {
         let word = word.replacen('_', "", 1);
         let source = Source::planted("src/a.rs", &format!("fn f() {{}}\n{word}\n"));
         noticed(&unfinished(&source), "src/a.rs", 2, "");
@@ -126,8 +155,16 @@ fn a_foreign_character_is_noticed() {
 #[test]
 fn a_sleep_is_noticed() {
     let text = format!("std::{}(pause);", super::words::SLEEP);
-    noticed(&sleeps(&Source::planted("tests/it/a.rs", &text)), "tests/it/a.rs", 1, "named event");
-    assert_eq!(sleeps(&Source::planted("src/lock/wait.rs", &text)), Vec::<String>::new());
+    noticed(
+        &sleeps(&Source::planted("tests/it/a.rs", &text)),
+        "tests/it/a.rs",
+        1,
+        "named event",
+    );
+    assert_eq!(
+        sleeps(&Source::planted("src/lock/wait.rs", &text)),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -147,7 +184,10 @@ fn an_unwrap_that_ships_is_noticed() {
 fn a_test_that_does_not_exist_is_noticed() {
     let tests = docs::names_of_tests(&[
         Source::planted("tests/it/seed.rs", "#[test]\nfn the_race() {\n}\n"),
-        Source::planted("src/lock/table.rs", "mod tests {\n    #[test]\n    fn no_leak() {}\n}\n"),
+        Source::planted(
+            "src/lock/table.rs",
+            "mod tests {\n    #[test]\n    fn no_leak() {}\n}\n",
+        ),
     ]);
     let page = "`seed::the_race` and `lock::table::tests::no_leak`\n`seed::not_there`\n";
     let complaints = docs::unknown_tests(&Source::planted("README.md", page), &tests);
@@ -159,6 +199,12 @@ fn a_test_that_does_not_exist_is_noticed() {
 fn a_crash_point_that_is_not_listed_or_not_passed_is_noticed() {
     let source = Source::planted("src/plan/a.rs", "crash::point(\"commit.one\");\n");
     let complaints = docs::crash_points(&["commit.two"], &[source]);
-    assert!(complaints.iter().any(|text| text.contains("commit.one")), "{complaints:?}");
-    assert!(complaints.iter().any(|text| text.contains("commit.two")), "{complaints:?}");
+    assert!(
+        complaints.iter().any(|text| text.contains("commit.one")),
+        "{complaints:?}"
+    );
+    assert!(
+        complaints.iter().any(|text| text.contains("commit.two")),
+        "{complaints:?}"
+    );
 }

@@ -1,6 +1,6 @@
 //! Words and characters that do not belong in a finished source.
 
-use super::{Source, assert_none, files, pages, rust};
+use super::{Source, assert_none, files, module, pages, rust};
 
 /// Words of unfinished work. Written in halves, so that this file does not hold them.
 const UNFINISHED: [&str; 6] = [
@@ -39,7 +39,9 @@ pub(super) fn unfinished(source: &Source) -> Vec<String> {
 
 pub(super) fn not_ascii(source: &Source) -> Vec<String> {
     let lines = source.lines().filter(|(_, line)| !line.is_ascii());
-    lines.map(|(number, _)| source.complain(number, "a character that is not ASCII")).collect()
+    lines
+        .map(|(number, _)| source.complain(number, "a character that is not ASCII"))
+        .collect()
 }
 
 pub(super) fn sleeps(source: &Source) -> Vec<String> {
@@ -57,17 +59,24 @@ pub(super) fn unwraps(source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// True if the module is declared under `#[cfg(test)]` in `sources`.
+/// True if the module at `path`, or one around it, is declared under `#[cfg(test)]`.
 fn is_for_tests(sources: &[Source], path: &str) -> bool {
-    let Some((dir, name)) = path.rsplit_once('/') else { return false };
-    let declared = format!("mod {};", name.trim_end_matches(".rs"));
-    sources.iter().filter(|source| source.path == format!("{dir}/mod.rs")).any(|parent| {
-        let lines: Vec<&str> = parent.text.lines().collect();
-        let pairs = lines.windows(2);
-        pairs
-            .filter(|pair| pair[1] == declared)
-            .any(|pair| pair[0].starts_with("#[cfg(") && pair[0].contains("test"))
-    })
+    let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
+    let Some((dir, stem)) = path.rsplit_once('/') else {
+        return false;
+    };
+    let parents = [format!("{dir}.rs"), format!("{dir}/mod.rs")];
+    let declared = sources
+        .iter()
+        .filter(|source| parents.contains(&source.path))
+        .any(|parent| {
+            let lines: Vec<&str> = parent.text.lines().collect();
+            let pairs = lines.iter().zip(lines.iter().skip(1));
+            let mut marked =
+                pairs.filter(|(mark, _)| mark.starts_with("#[cfg(") && mark.contains("test"));
+            marked.any(|(_, line)| module(line, ";") == Some(stem))
+        });
+    declared || is_for_tests(sources, dir)
 }
 
 #[test]
@@ -93,7 +102,9 @@ fn nothing_waits_by_sleeping() {
 #[test]
 fn nothing_that_ships_unwraps() {
     let sources = files("src", "rs");
-    let shipped = sources.iter().filter(|source| !is_for_tests(&sources, &source.path));
+    let shipped = sources
+        .iter()
+        .filter(|source| !is_for_tests(&sources, &source.path));
     let complaints: Vec<_> = shipped.flat_map(unwraps).collect();
     assert_none(&complaints);
 }
