@@ -105,8 +105,8 @@ impl Explain for CommitError {
         match self {
             Self::Plan(fault) => fault.next_step(),
             Self::Conflict { plan, .. } => format!(
-                "look with `planbox diff {plan}`; bring their change into the sandbox and open it \
-                 again, or give up with `planbox rollback {plan}`"
+                "look with `planbox diff {plan}`, keep what you need of the sandbox (`planbox path \
+                 {plan}`), then `planbox rollback {plan}` and start again from how it is now"
             ),
             Self::Refused { source, .. } | Self::TakenBack { source, .. } => source.next_step(),
             Self::InDoubt { plan, .. } => format!("run `planbox recover {plan}`"),

@@ -44,13 +44,13 @@ mod settle;
 mod stage;
 mod staging;
 mod stored;
+#[cfg(test)]
+mod stored_tests;
 mod subtree;
 mod takeback;
 mod text;
 mod times;
 mod tree;
-#[cfg(test)]
-mod stored_tests;
 #[cfg(test)]
 mod tree_tests;
 mod view;
