@@ -1,6 +1,6 @@
 //! The pages say what the code does: named tests exist, generated parts are up to date.
 
-use super::{Source, assert_none, file, files, pages, root, rust};
+use super::{Source, assert_none, file, files, module, pages, root, rust};
 use planbox::sync::order::{ORDER, Row};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -27,20 +27,17 @@ pub(super) fn names_of_tests(sources: &[Source]) -> BTreeSet<String> {
         let inside = inside
             .trim_start_matches("src/")
             .trim_start_matches("tests/it/");
-        let module = inside.replace('/', "::");
+        let path = inside.replace('/', "::");
         let mut nested = String::new();
         let mut is_test = false;
         for (_, line) in source.code() {
             let line = line.trim();
-            if let Some(name) = line
-                .strip_prefix("mod ")
-                .and_then(|rest| rest.strip_suffix(" {"))
-            {
+            if let Some(name) = module(line, " {") {
                 nested = format!("::{name}");
             }
             if let (true, Some(rest)) = (is_test, line.strip_prefix("fn ")) {
                 let name = rest.split('(').next().unwrap_or_default();
-                names.insert(format!("{module}{nested}::{name}"));
+                names.insert(format!("{path}{nested}::{name}"));
             }
             is_test = line == "#[test]" || is_test && line.starts_with('#');
         }
@@ -151,6 +148,48 @@ fn every_source_file_that_a_page_names_exists() {
             }
         }
     }
+    assert_none(&complaints);
+}
+
+/// True if `text` holds `word` as a whole word.
+fn holds(text: &str, word: &str) -> bool {
+    let inner = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + word.len()..].chars().next();
+        !before.is_some_and(inner) && !after.is_some_and(inner)
+    })
+}
+
+/// Items like `Type::name` on a page that no source file holds both words of.
+pub(super) fn unknown_items(page: &Source, sources: &[Source]) -> Vec<String> {
+    let is_item = |(_, span): &(usize, &str)| {
+        let mut parts = span.split("::");
+        let first = parts.next().unwrap_or_default();
+        let plain =
+            |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_');
+        first.starts_with(|c: char| c.is_ascii_uppercase()) && plain(first) && parts.all(plain)
+    };
+    let unknown = |(_, span): &(usize, &str)| {
+        let words: Vec<&str> = span.split("::").collect();
+        words.len() > 1
+            && !sources
+                .iter()
+                .any(|source| words.iter().all(|word| holds(&source.text, word)))
+    };
+    let found = quoted(page).into_iter().filter(is_item).filter(unknown);
+    found
+        .map(|(number, span)| page.complain(number, &format!("there is no {span}")))
+        .collect()
+}
+
+#[test]
+fn every_item_that_a_page_names_exists() {
+    let sources = files("src", "rs");
+    let complaints: Vec<_> = pages()
+        .iter()
+        .flat_map(|page| unknown_items(page, &sources))
+        .collect();
     assert_none(&complaints);
 }
 

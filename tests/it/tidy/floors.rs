@@ -156,7 +156,7 @@ pub(super) fn escapes(source: &Source) -> Vec<String> {
     let mut nested = 0;
     let mut complaints = Vec::new();
     for (number, line) in source.code() {
-        let opens = line.split_whitespace().any(|word| word == "mod") && line.ends_with('{');
+        let opens = super::module(line, " {").is_some();
         let supers = line.split("super::").count() - 1;
         if supers >= depth + nested && !line.contains("pub(in ") && supers > 0 {
             complaints.push(source.complain(number, "`super::` leaves the top-level module"));

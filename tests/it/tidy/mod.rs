@@ -67,9 +67,7 @@ impl Source {
         let mut inside = false;
         let whole_file = self.path.ends_with("tests.rs") || self.text.starts_with("#![cfg(test)]");
         self.code().filter(move |(_, line)| {
-            let opens = !line.starts_with(' ')
-                && line.split(' ').any(|word| word == "mod")
-                && line.trim_end().ends_with('{');
+            let opens = !line.starts_with(' ') && module(line, " {").is_some();
             if asked && opens {
                 inside = true;
             }
@@ -150,18 +148,22 @@ fn assert_none(complaints: &[String]) {
     );
 }
 
-/// The modules that `source` declares with `mod name;`.
+/// The module that a line declares (`mod name;`) or opens (`mod name {`), by how it ends.
+fn module<'a>(line: &'a str, end: &str) -> Option<&'a str> {
+    let line = line.trim();
+    let rest = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.trim_start(),
+        None => line,
+    };
+    rest.strip_prefix("mod ")?.strip_suffix(end)
+}
+
+/// True if `source` declares the module `name`.
 fn declares(source: &Source, name: &str) -> bool {
-    source.code().any(|(_, line)| {
-        let line = line.trim();
-        let line = line
-            .strip_prefix("pub(crate) ")
-            .or(line.strip_prefix("pub "))
-            .unwrap_or(line);
-        line.strip_prefix("mod ")
-            .and_then(|rest| rest.strip_suffix(';'))
-            == Some(name)
-    })
+    source
+        .code()
+        .any(|(_, line)| module(line, ";") == Some(name))
 }
 
 /// Files that no `mod` line of their parent names: they look alive, but are never compiled.
@@ -176,10 +178,8 @@ fn forgotten(sources: &[Source]) -> Vec<String> {
             "mod" => dir.rsplit_once('/').unwrap_or(("", dir)),
             _ => (dir, stem),
         };
-        let parents = ["mod.rs", "main.rs", "lib.rs"].iter();
-        let parent = parents
-            .filter_map(|parent| find(format!("{dir}/{parent}")))
-            .next();
+        let mut parents = ["mod.rs", "main.rs", "lib.rs"].iter();
+        let parent = parents.find_map(|parent| find(format!("{dir}/{parent}")));
         if !parent.is_some_and(|parent| declares(parent, stem)) {
             complaints.push(source.complain(1, "no parent names this file in a `mod` line"));
         }

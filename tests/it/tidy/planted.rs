@@ -196,6 +196,18 @@ fn a_test_that_does_not_exist_is_noticed() {
 }
 
 #[test]
+fn an_item_that_does_not_exist_is_noticed() {
+    let sources = [Source::planted(
+        "src/a.rs",
+        "impl Plan { fn commit(&self) {} }",
+    )];
+    let page = "`Plan::commit` and `OPEN` and `a::b`\n`Plan::comm`\n";
+    let complaints = docs::unknown_items(&Source::planted("docs/a.md", page), &sources);
+    noticed(&complaints, "docs/a.md", 2, "Plan::comm");
+    assert_eq!(complaints.len(), 1);
+}
+
+#[test]
 fn a_crash_point_that_is_not_listed_or_not_passed_is_noticed() {
     let source = Source::planted("src/plan/a.rs", "crash::point(\"commit.one\");\n");
     let complaints = docs::crash_points(&["commit.two"], &[source]);

@@ -1,6 +1,6 @@
 //! Words and characters that do not belong in a finished source.
 
-use super::{Source, assert_none, files, pages, rust};
+use super::{Source, assert_none, files, module, pages, rust};
 
 /// Words of unfinished work. Written in halves, so that this file does not hold them.
 const UNFINISHED: [&str; 6] = [
@@ -59,22 +59,24 @@ pub(super) fn unwraps(source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// True if the module is declared under `#[cfg(test)]` in `sources`.
+/// True if the module at `path`, or one around it, is declared under `#[cfg(test)]`.
 fn is_for_tests(sources: &[Source], path: &str) -> bool {
-    let Some((dir, name)) = path.rsplit_once('/') else {
+    let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
+    let Some((dir, stem)) = path.rsplit_once('/') else {
         return false;
     };
-    let declared = format!("mod {};", name.trim_end_matches(".rs"));
-    sources
+    let parents = [format!("{dir}.rs"), format!("{dir}/mod.rs")];
+    let declared = sources
         .iter()
-        .filter(|source| source.path == format!("{dir}/mod.rs"))
+        .filter(|source| parents.contains(&source.path))
         .any(|parent| {
             let lines: Vec<&str> = parent.text.lines().collect();
-            let pairs = lines.windows(2);
-            pairs
-                .filter(|pair| pair[1] == declared)
-                .any(|pair| pair[0].starts_with("#[cfg(") && pair[0].contains("test"))
-        })
+            let pairs = lines.iter().zip(lines.iter().skip(1));
+            let mut marked =
+                pairs.filter(|(mark, _)| mark.starts_with("#[cfg(") && mark.contains("test"));
+            marked.any(|(_, line)| module(line, ";") == Some(stem))
+        });
+    declared || is_for_tests(sources, dir)
 }
 
 #[test]
