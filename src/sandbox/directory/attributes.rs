@@ -42,7 +42,9 @@ pub(super) fn set(
     }
     if !is_between(&now, old, new) {
         let theirs = format!("a directory with other attributes (mode {:04o})", now.mode);
-        return Err(ParticipantError::conflict(vec![conflict_within(op, theirs)]));
+        return Err(ParticipantError::conflict(vec![conflict_within(
+            op, theirs,
+        )]));
     }
     match ends.staging.old.create_file(slot(number).as_ref(), 0o600) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -49,7 +49,11 @@ fn any_prefix_of_apply_can_be_finished_or_taken_back() {
     for inside in [false, true] {
         let mut count = 0;
         loop {
-            let world = if inside { World::inside() } else { World::new() };
+            let world = if inside {
+                World::inside()
+            } else {
+                World::new()
+            };
             furnish(&world);
             let old = world.before();
             let mut sandbox = world.open();
@@ -91,7 +95,10 @@ fn any_prefix_of_apply_can_be_finished_or_taken_back() {
 /// The redo that is stored now.
 fn redo_of(world: &World) -> Redo {
     let bytes = std::fs::read(world.store.path().join(REDO)).unwrap();
-    let ops = serde_json::from_slice::<RedoFile>(&bytes).unwrap().ops.len() as u64;
+    let ops = serde_json::from_slice::<RedoFile>(&bytes)
+        .unwrap()
+        .ops
+        .len() as u64;
     let digest = blake3::hash(&bytes).to_hex().to_string();
     let text = RedoText {
         version: super::super::ops::FORMAT,

@@ -124,7 +124,10 @@ fn snapshot(top: &Path) -> Snapshot {
             stat.mtime(),
             stat.mtime_nsec()
         );
-        found.insert(below.as_os_str().as_bytes().escape_ascii().to_string(), line);
+        found.insert(
+            below.as_os_str().as_bytes().escape_ascii().to_string(),
+            line,
+        );
     }
     found
 }

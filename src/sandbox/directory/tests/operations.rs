@@ -146,7 +146,11 @@ const CASES: &[Case] = &[
 ];
 
 fn run(case: &Case, inside: bool) {
-    let world = if inside { World::inside() } else { World::new() };
+    let world = if inside {
+        World::inside()
+    } else {
+        World::new()
+    };
     furnish(&world);
     let old = world.before();
     let mut sandbox = world.open();
@@ -179,7 +183,10 @@ fn run(case: &Case, inside: bool) {
     other.discard(&Work::silent()).unwrap();
     assert_same(&world.before(), &wanted, "discarded");
     assert!(!world.real(".planbox").exists(), "{}", case.name);
-    assert!(snapshot(world.store.path()).len() == 1, "the place is empty");
+    assert!(
+        snapshot(world.store.path()).len() == 1,
+        "the place is empty"
+    );
 }
 
 #[test]
