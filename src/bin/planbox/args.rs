@@ -22,7 +22,7 @@ Data goes to standard output, everything else to standard error.";
 
 /// Commit several directories together, or not at all.
 #[derive(Debug, Parser)]
-#[command(name = "planbox", version, about, after_help = EXIT_STATUS, max_term_width = 100)]
+#[command(name = "planbox", version, after_help = EXIT_STATUS, max_term_width = 100)]
 #[command(arg_required_else_help = true, infer_subcommands = false)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -278,12 +278,30 @@ mod tests {
 
     #[test]
     fn durations_are_read() {
-        let cases = [("0", 0), ("500ms", 500), ("10s", 10_000), ("7", 7_000), ("2m", 120_000)];
+        let cases = [
+            ("0", 0),
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("7", 7_000),
+            ("2m", 120_000),
+        ];
         for (text, milliseconds) in cases {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
         }
         assert_eq!(parse_duration("1d"), Ok(Duration::from_secs(86_400)));
-        for text in ["", "s", "1w", "-1s", "1.5s", "99999999999999999999", "18446744073709551615h"] {
+        for text in [
+            "",
+            "s",
+            "1w",
+            "-1s",
+            "1.5s",
+            "99999999999999999999",
+            "18446744073709551615h",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }
@@ -300,10 +318,14 @@ mod tests {
     fn the_plan_of_run_is_optional_and_the_command_is_kept_as_it_is() {
         let line = ["planbox", "run", "--dir", "a=x", "--", "sh", "-c", "--json"];
         let cli = Cli::try_parse_from(line).unwrap();
-        let Command::Run(run) = cli.command else { panic!("not run") };
+        let Command::Run(run) = cli.command else {
+            panic!("not run")
+        };
         assert_eq!((run.plan, run.cmd.len(), cli.global.json), (None, 3, false));
         let line = ["planbox", "run", "--plan", "-p", "--dir", "x", "--", "true"];
-        let Command::Run(run) = Cli::try_parse_from(line).unwrap().command else { panic!() };
+        let Command::Run(run) = Cli::try_parse_from(line).unwrap().command else {
+            panic!()
+        };
         assert_eq!(run.dashed.as_deref(), Some("-p"));
         assert!(Cli::try_parse_from(["planbox", "run", "p", "--dir", "x", "true"]).is_err());
         assert!(Cli::try_parse_from(["planbox", "exec", "--", "true"]).is_err());

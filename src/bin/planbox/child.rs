@@ -19,28 +19,43 @@ pub(crate) const NOT_STARTED: &str = "cmd-not-started";
 
 /// Refuses a CMD that is surely not there, before anything is made for it.
 pub(crate) fn check_found(cmd: &[OsString]) -> Result<(), Failure> {
-    let Some(program) = cmd.first() else { return Ok(()) };
+    let Some(program) = cmd.first() else {
+        return Ok(());
+    };
     let path = Path::new(program);
     if path.is_absolute() {
-        return if path.exists() { Ok(()) } else { Err(not_found(program).into()) };
+        return if path.exists() {
+            Ok(())
+        } else {
+            Err(not_found(program).into())
+        };
     }
     if path.components().count() != 1 || program.as_encoded_bytes().contains(&b'/') {
         // Relative to the sandbox, which is not there yet.
         return Ok(());
     }
-    let Some(list) = std::env::var_os("PATH") else { return Ok(()) };
+    let Some(list) = std::env::var_os("PATH") else {
+        return Ok(());
+    };
     let found = std::env::split_paths(&list).any(|dir| {
         let entry = std::fs::metadata(dir.join(program));
         !dir.is_absolute() || entry.is_ok_and(|entry| entry.permissions().mode() & 0o111 != 0)
     });
-    if found { Ok(()) } else { Err(not_found(program).into()) }
+    if found {
+        Ok(())
+    } else {
+        Err(not_found(program).into())
+    }
 }
 
 fn not_found(program: &OsStr) -> Own {
     Own {
         exit: Exit::CommandFailed,
         code: NOT_STARTED,
-        message: format!("{} was not found; nothing was changed", shown(Path::new(program))),
+        message: format!(
+            "{} was not found; nothing was changed",
+            shown(Path::new(program))
+        ),
         next: "check the spelling of CMD and the variable PATH".to_owned(),
         source: None,
     }
@@ -70,7 +85,9 @@ impl Job {
                 command.env_remove(name);
             }
         }
-        command.env("PLANBOX_PLAN", plan.as_str()).env("PLANBOX_STORE", &session.store);
+        command
+            .env("PLANBOX_PLAN", plan.as_str())
+            .env("PLANBOX_STORE", &session.store);
         let names = variables(sandboxes.iter().map(|sandbox| &sandbox.name));
         for (variable, name) in names.map_err(|failure| failure.of(Some(plan)))? {
             let sandbox = sandboxes.iter().find(|sandbox| sandbox.name == *name);
@@ -88,7 +105,11 @@ impl Job {
             let stderr = io::stderr().as_fd().try_clone_to_owned();
             command.stdout(stderr.map_or_else(|_| Stdio::null(), Stdio::from));
         }
-        Ok(Self { plan: plan.clone(), command, shown: shown(Path::new(program)) })
+        Ok(Self {
+            plan: plan.clone(),
+            command,
+            shown: shown(Path::new(program)),
+        })
     }
 
     /// Starts it. From then on signals are passed on to it.
@@ -100,10 +121,19 @@ impl Job {
         let child = self.command.spawn().map_err(|error| {
             let message = format!("{} could not be started; nothing was changed", self.shown);
             let own = not_found(OsStr::new(""));
-            Failure::from(Own { message, source: Some(error), ..own }).of(Some(&self.plan))
+            Failure::from(Own {
+                message,
+                source: Some(error),
+                ..own
+            })
+            .of(Some(&self.plan))
         })?;
         signals.forward_to(child.id());
-        Ok(Running { plan: self.plan, child, shown: self.shown })
+        Ok(Running {
+            plan: self.plan,
+            child,
+            shown: self.shown,
+        })
     }
 }
 
@@ -123,7 +153,10 @@ impl Running {
         let of = |own: Own| Failure::from(own).of(Some(&self.plan));
         let status = self.child.wait().map_err(|error| {
             let own = failed(&format!("{} could not be waited for", self.shown));
-            of(Own { source: Some(error), ..own })
+            of(Own {
+                source: Some(error),
+                ..own
+            })
         })?;
         let how = format!("{} {}", self.shown, in_words(status));
         let ended = json!({ "status": status.code(), "signal": status.signal() });
@@ -131,7 +164,13 @@ impl Running {
         if session.context.signals.is_cancelled() {
             let message = format!("stopped by a signal; {}", own.message);
             let (exit, code) = (Exit::Interrupted, "interrupted");
-            return Err(of(Own { exit, code, message, ..own }).with("command", ended));
+            return Err(of(Own {
+                exit,
+                code,
+                message,
+                ..own
+            })
+            .with("command", ended));
         }
         if status.success() {
             return Ok(());

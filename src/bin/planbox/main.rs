@@ -34,8 +34,11 @@ fn run(arguments: Vec<OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return usage(&error, Output::before_arguments(json)),
     };
-    let context =
-        Context { out: Output::new(&cli.global), global: cli.global, signals: Signals::listen() };
+    let context = Context {
+        out: Output::new(&cli.global),
+        global: cli.global,
+        signals: Signals::listen(),
+    };
     match cmd::dispatch(&context, cli.command) {
         Ok(report) => context.out.report(&report),
         Err(failure) => context.out.failure(&failure),
@@ -44,7 +47,10 @@ fn run(arguments: Vec<OsString>) -> Exit {
 
 /// True if the arguments, which may be unreadable, ask for JSON.
 fn wants_json(arguments: &[OsString]) -> bool {
-    arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
+    arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "--json")
 }
 
 /// Help, the version, or a refusal of what was typed.
@@ -61,9 +67,16 @@ fn usage(error: &clap::Error, out: Output) -> Exit {
     let own = Own {
         exit: Exit::Refused,
         code: "usage",
-        message: text.trim().trim_start_matches("error: ").to_owned(),
+        message: first_paragraph(&text),
         next: "see `planbox --help`".to_owned(),
         source: None,
     };
     out.failure(&Failure::from(own))
+}
+
+/// What went wrong, without the reminder of the usage below it.
+fn first_paragraph(text: &str) -> String {
+    let lines = text.trim().lines().take_while(|line| !line.is_empty());
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
 }

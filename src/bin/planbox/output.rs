@@ -67,12 +67,20 @@ pub(crate) enum Json {
 impl Report {
     /// A report of something that was looked at.
     pub(crate) fn seen(text: impl Into<Vec<u8>>, json: Value) -> Self {
-        Self { text: text.into(), json: Json::One(json), exit: Exit::Done, acted: false }
+        Self {
+            text: text.into(),
+            json: Json::One(json),
+            exit: Exit::Done,
+            acted: false,
+        }
     }
 
     /// A report of something that was done.
     pub(crate) fn done(text: impl Into<Vec<u8>>, json: Value) -> Self {
-        Self { acted: true, ..Self::seen(text, json) }
+        Self {
+            acted: true,
+            ..Self::seen(text, json)
+        }
     }
 
     /// The same report with this exit status.
@@ -87,7 +95,10 @@ impl Report {
             Json::One(value) => std::slice::from_ref(value),
             Json::Lines(values) => values,
         };
-        values.iter().flat_map(|value| format!("{value}\n").into_bytes()).collect()
+        values
+            .iter()
+            .flat_map(|value| format!("{value}\n").into_bytes())
+            .collect()
     }
 }
 
@@ -108,12 +119,22 @@ impl Output {
             Color::Never => ColorChoice::Never,
         };
         let Global { json, quiet, .. } = *global;
-        Self { json, quiet, verbose: global.verbose > 0, colour }
+        Self {
+            json,
+            quiet,
+            verbose: global.verbose > 0,
+            colour,
+        }
     }
 
     /// The output as far as it is known before the arguments are read.
     pub(crate) fn before_arguments(json: bool) -> Self {
-        Self { json, quiet: false, verbose: false, colour: ColorChoice::Auto }
+        Self {
+            json,
+            quiet: false,
+            verbose: false,
+            colour: ColorChoice::Auto,
+        }
     }
 
     pub(crate) fn is_json(self) -> bool {
@@ -134,6 +155,11 @@ impl Output {
         if !self.quiet {
             self.say("planbox: ", text);
         }
+    }
+
+    /// Says several things, one per line.
+    pub(crate) fn talk_lines(self, lines: &str) {
+        lines.lines().for_each(|line| self.talk(line));
     }
 
     /// Says something that only some want to know.
@@ -169,8 +195,15 @@ impl Output {
             Ok(()) => report.exit,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => report.exit,
             Err(error) => {
-                self.say("planbox: ", &format!("standard output could not be written: {error}"));
-                if report.acted || report.exit != Exit::Done { report.exit } else { Exit::Failed }
+                self.say(
+                    "planbox: ",
+                    &format!("standard output could not be written: {error}"),
+                );
+                if report.acted || report.exit != Exit::Done {
+                    report.exit
+                } else {
+                    Exit::Failed
+                }
             }
         }
     }
@@ -195,6 +228,10 @@ impl Output {
     /// Writes text that somebody else formatted: help to standard output, usage to standard error.
     pub(crate) fn verbatim(self, text: &str, to_stderr: bool) {
         let text = clean(text);
-        drop(if to_stderr { self.say_or_fail(&text) } else { self.write(text.as_bytes()) });
+        drop(if to_stderr {
+            self.say_or_fail(&text)
+        } else {
+            self.write(text.as_bytes())
+        });
     }
 }

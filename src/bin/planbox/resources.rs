@@ -24,9 +24,13 @@ pub(crate) struct Wanted {
 fn split(argument: &OsStr) -> (Option<ResourceName>, PathBuf) {
     let bytes = argument.as_bytes();
     let whole = (None, PathBuf::from(argument));
-    let Some(at) = bytes.iter().position(|byte| *byte == b'=') else { return whole };
+    let Some(at) = bytes.iter().position(|byte| *byte == b'=') else {
+        return whole;
+    };
     let (name, path) = bytes.split_at(at);
-    let name = std::str::from_utf8(name).ok().filter(|name| !name.contains('/'));
+    let name = std::str::from_utf8(name)
+        .ok()
+        .filter(|name| !name.contains('/'));
     match name.and_then(|name| ResourceName::new(name).ok()) {
         Some(name) => {
             let path = path.get(1..).unwrap_or_default().to_vec();
@@ -43,13 +47,19 @@ pub(crate) fn read(plan: &PlanId, arguments: &Resources) -> Result<Vec<Wanted>, 
     for argument in &arguments.dirs {
         let (name, path) = split(argument);
         let directory = configured(path, name.as_ref(), arguments);
-        let identity = directory.identify().map_err(|source| OpenSandboxError::Participant {
-            plan: plan.clone(),
-            resource: name.clone().unwrap_or_else(default_name),
-            stage: Stage::Open,
-            source: Box::new(source),
-        })?;
-        let wanted = Wanted { name, directory, identity };
+        let identity = directory
+            .identify()
+            .map_err(|source| OpenSandboxError::Participant {
+                plan: plan.clone(),
+                resource: name.clone().unwrap_or_else(default_name),
+                stage: Stage::Open,
+                source: Box::new(source),
+            })?;
+        let wanted = Wanted {
+            name,
+            directory,
+            identity,
+        };
         for other in &all {
             check_pair(plan, other, &wanted)?;
         }
@@ -69,11 +79,19 @@ fn check_pair(plan: &PlanId, first: &Wanted, second: &Wanted) -> Result<(), Open
         || second.identity.enclosing.contains(&first.identity.key);
     if (same && !again) || inside {
         let (plan, resource, with) = (plan.clone(), name(second), name(first));
-        return Err(OpenSandboxError::Overlap { plan, resource, with });
+        return Err(OpenSandboxError::Overlap {
+            plan,
+            resource,
+            with,
+        });
     }
     if !same && first.name.is_some() && first.name == second.name {
         let by = first.identity.key.to_string();
-        return Err(OpenSandboxError::NameTaken { plan: plan.clone(), resource: name(second), by });
+        return Err(OpenSandboxError::NameTaken {
+            plan: plan.clone(),
+            resource: name(second),
+            by,
+        });
     }
     Ok(())
 }
@@ -95,12 +113,17 @@ fn configured(path: PathBuf, name: Option<&ResourceName>, arguments: &Resources)
     if arguments.with_vcs {
         directory = directory.with_vcs();
     }
-    arguments.exclude.iter().fold(directory, |directory, name| directory.exclude(name))
+    arguments
+        .exclude
+        .iter()
+        .fold(directory, |directory, name| directory.exclude(name))
 }
 
 /// Opens all of them in a plan that is held.
 pub(crate) fn open(hold: &mut PlanHold, wanted: Vec<Wanted>) -> Result<(), OpenSandboxError> {
-    wanted.into_iter().try_for_each(|wanted| hold.open_sandbox(wanted.directory).map(drop))
+    wanted
+        .into_iter()
+        .try_for_each(|wanted| hold.open_sandbox(wanted.directory).map(drop))
 }
 
 /// The environment variable for each name; a refusal if two names share one.
@@ -123,7 +146,13 @@ pub(crate) fn variables<'a>(
 }
 
 fn variable(name: &ResourceName) -> String {
-    let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase() } else { b'_' };
+    let plain = |byte: u8| {
+        if byte.is_ascii_alphanumeric() {
+            byte.to_ascii_uppercase()
+        } else {
+            b'_'
+        }
+    };
     let suffix = name.as_str().bytes().map(plain).map(char::from);
     "PLANBOX_PATH_".chars().chain(suffix).collect()
 }
@@ -147,7 +176,10 @@ mod tests {
             assert_eq!(parts(path), (None, PathBuf::from(path)), "{path:?}");
         }
         let (name, path) = split(OsStr::from_bytes(b"\xff=x"));
-        assert_eq!((name, path.as_path()), (None, Path::new(OsStr::from_bytes(b"\xff=x"))));
+        assert_eq!(
+            (name, path.as_path()),
+            (None, Path::new(OsStr::from_bytes(b"\xff=x")))
+        );
     }
 
     #[test]
@@ -157,6 +189,9 @@ mod tests {
         let found: Vec<_> = found.into_keys().collect();
         assert_eq!(found, ["PLANBOX_PATH_CAF__", "PLANBOX_PATH_MY_SITE_2"]);
         let clash = ["a-b", "A_b"].map(|name| ResourceName::new(name).unwrap());
-        assert_eq!(variables(clash.iter()).unwrap_err().exit(), crate::exit::Exit::Refused);
+        assert_eq!(
+            variables(clash.iter()).unwrap_err().exit(),
+            crate::exit::Exit::Refused
+        );
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Session<'a> {
     pub(crate) context: &'a Context,
     pub(crate) store: PathBuf,
     // Before the manager, so that the bar is gone when the manager is.
-    _progress: Option<Progress>,
+    progress: Option<Progress>,
     pub(crate) manager: SandboxManager,
 }
 
@@ -54,15 +54,22 @@ impl Context {
             reason: "it has no absolute path".to_owned(),
             source: Some(source),
         })?;
-        self.out.detail(&format!("the store is {}", crate::text::shown(&store)));
+        self.out
+            .detail(&format!("the store is {}", crate::text::shown(&store)));
         let builder = SandboxManager::builder()
             .store(&store)
             .wait(self.piece().0)
             .recover_at_open(recover)
             .cancelled(self.signals.flag());
         let manager = self.signals.during(|| builder.open())?;
-        let watched = self.out.is_watched().then(|| Progress::watch(&manager)).flatten();
-        Ok(Session { context: self, store, _progress: watched, manager })
+        let mut session = Session {
+            context: self,
+            store,
+            progress: None,
+            manager,
+        };
+        session.show_progress();
+        Ok(session)
     }
 
     /// One piece of the wait for a plan lock, and how many of them there are.
@@ -72,7 +79,10 @@ impl Context {
             return (LockWait::Try, 1);
         }
         let pieces = total.div_ceil(PATIENCE_MS);
-        (LockWait::For(Duration::from_millis(total.div_ceil(pieces))), pieces)
+        (
+            LockWait::For(Duration::from_millis(total.div_ceil(pieces))),
+            pieces,
+        )
     }
 
     /// The whole wait, for locks that are taken in the middle of an operation.
@@ -86,7 +96,9 @@ impl Context {
 
     /// How to commit: nothing is left behind when it returns.
     pub(crate) fn commit_options(&self) -> CommitOptions {
-        CommitOptions::default().wait(self.wait()).acknowledge(Acknowledge::Settled)
+        CommitOptions::default()
+            .wait(self.wait())
+            .acknowledge(Acknowledge::Settled)
     }
 
     /// Calls `take` until it has the lock, the time is over, or a signal came.
@@ -101,15 +113,21 @@ impl Context {
                 break;
             }
             match take() {
-                Err(PlanFault::Lock { source: LockError::TimedOut { .. }, .. })
-                    if piece < pieces => {}
+                Err(PlanFault::Lock {
+                    source: LockError::TimedOut { .. },
+                    ..
+                }) if piece < pieces => {}
                 Err(PlanFault::Lock {
                     plan,
                     source: LockError::TimedOut { key, holder, .. },
                 }) => {
                     let total = self.global.lock_timeout.as_millis();
                     let waited_ms = u64::try_from(total).unwrap_or(u64::MAX);
-                    let source = LockError::TimedOut { key, waited_ms, holder };
+                    let source = LockError::TimedOut {
+                        key,
+                        waited_ms,
+                        holder,
+                    };
                     return Err(fault(PlanFault::Lock { plan, source }));
                 }
                 other => return other.map_err(fault),
@@ -126,7 +144,8 @@ impl Session<'_> {
         plan: &PlanId,
         operation: &'static str,
     ) -> Result<PlanHold, Failure> {
-        self.context.patiently(plan, || self.manager.hold_existing(plan, operation))
+        self.context
+            .patiently(plan, || self.manager.hold_existing(plan, operation))
     }
 
     /// Keeps a plan locked; tells whether it had to be made.
@@ -135,13 +154,14 @@ impl Session<'_> {
         plan: &PlanId,
         operation: &'static str,
     ) -> Result<(PlanHold, bool), Failure> {
-        self.context.patiently(plan, || match self.manager.hold_existing(plan, operation) {
-            Ok(hold) => Ok((hold, false)),
-            Err(PlanFault::Unknown { .. }) => {
-                self.manager.hold(plan, operation).map(|hold| (hold, true))
-            }
-            Err(fault) => Err(fault),
-        })
+        self.context
+            .patiently(plan, || match self.manager.hold_existing(plan, operation) {
+                Ok(hold) => Ok((hold, false)),
+                Err(PlanFault::Unknown { .. }) => {
+                    self.manager.hold(plan, operation).map(|hold| (hold, true))
+                }
+                Err(fault) => Err(fault),
+            })
     }
 
     /// What is known of the plan; a refusal if nobody can work in it any more.
@@ -154,16 +174,37 @@ impl Session<'_> {
         if status.state == PlanState::Open {
             return Ok(status);
         }
-        Err(fault(PlanFault::WrongState { plan: plan.clone(), state: status.state, wanted }))
+        Err(fault(PlanFault::WrongState {
+            plan: plan.clone(),
+            state: status.state,
+            wanted,
+        }))
+    }
+
+    /// Shows a bar for long steps from now on, if somebody watches.
+    pub(crate) fn show_progress(&mut self) {
+        if self.context.out.is_watched() {
+            self.progress = Progress::watch(&self.manager);
+        }
+    }
+
+    /// Takes the bar away, because something else is about to be on the terminal.
+    pub(crate) fn hide_progress(&mut self) {
+        self.progress = None;
     }
 
     pub(crate) fn tell_recovered(&self, report: &RecoveryReport) {
         for recovered in &report.plans {
-            let text = recovered_in_words(&recovered.outcome);
-            self.context.out.talk(&format!("recovery of plan {}: {text}", recovered.plan));
-            if let Err(error) = &recovered.outcome {
-                self.context.out.talk(&format!("next: {}", error.next_step()));
-            }
+            let plan = &recovered.plan;
+            let text = match &recovered.outcome {
+                Ok(_) => format!("plan {plan}: {}", recovered_in_words(&recovered.outcome)),
+                Err(error) => {
+                    let word = shell_word(plan.as_str());
+                    let code = error.code();
+                    format!("plan {plan} needs recovery ({code}): run `planbox recover {word}`")
+                }
+            };
+            self.context.out.talk(&text);
         }
     }
 }
@@ -174,9 +215,12 @@ pub(crate) fn recovered_in_words(
 ) -> String {
     match outcome {
         Ok(Recovered::Nothing) => "it was at rest".to_owned(),
-        Ok(Recovered::Completed) => "the commit was finished; everything is new".to_owned(),
+        Ok(Recovered::Completed) => {
+            "a commit that had been cut short was finished; everything is new".to_owned()
+        }
         Ok(Recovered::Undone) => {
-            "the commit was undone; everything is old, the sandboxes are kept".to_owned()
+            "a commit that had been cut short was undone; everything is old, the sandboxes are kept"
+                .to_owned()
         }
         Ok(Recovered::Removed) => "its leftovers were removed".to_owned(),
         Ok(Recovered::Busy) => "a living process holds it and will finish it".to_owned(),
@@ -201,6 +245,9 @@ pub(crate) fn plan_id(text: &str) -> Result<PlanId, Failure> {
 /// A refusal because the plan has no resource of this name.
 pub(crate) fn unknown_resource(plan: &PlanId, name: &ResourceName) -> Failure {
     let message = format!("plan {plan} has no resource {name}");
-    let next = format!("list them with `planbox path {}`", shell_word(plan.as_str()));
+    let next = format!(
+        "list them with `planbox path {}`",
+        shell_word(plan.as_str())
+    );
     refused("unknown-resource", message, &next).of(Some(plan))
 }

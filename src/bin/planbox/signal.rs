@@ -57,7 +57,9 @@ impl Signals {
     /// From now on signals are passed on to the child `id`.
     pub(crate) fn forward_to(&self, id: u32) {
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
-        let Some(Ok(child)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else { return };
+        let Some(Ok(child)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+            return;
+        };
         drop(self.shared.child.set(child));
         if self.is_cancelled() {
             self.pass_on(Signal::TERM);
@@ -104,7 +106,9 @@ fn in_foreground() -> bool {
 /// Compares process group and foreground group of a line of `/proc/PID/stat`; the name of the
 /// program, which may hold anything, ends at the last parenthesis.
 fn is_foreground(stat: &str) -> bool {
-    let Some((_, fields)) = stat.rsplit_once(") ") else { return false };
+    let Some((_, fields)) = stat.rsplit_once(") ") else {
+        return false;
+    };
     let mut fields = fields.split(' ').skip(2);
     let group = fields.next();
     let foreground = fields.nth(2);
@@ -112,7 +116,10 @@ fn is_foreground(stat: &str) -> bool {
 }
 
 /// Ends the process on a second signal, while nothing real can be in the middle of a change.
-#[expect(clippy::exit, reason = "the main thread waits for something that may never come")]
+#[expect(
+    clippy::exit,
+    reason = "the main thread waits for something that may never come"
+)]
 fn end_now() {
     std::process::exit(130);
 }

@@ -18,7 +18,10 @@ pub(crate) struct Size {
 impl Size {
     /// Counts the files below `root`. Never follows a link; what cannot be read is not counted.
     pub(crate) fn of(root: &Path) -> Self {
-        let mut size = Self { whole: true, ..Self::default() };
+        let mut size = Self {
+            whole: true,
+            ..Self::default()
+        };
         let mut waiting: Vec<PathBuf> = vec![root.to_owned()];
         while let Some(directory) = waiting.pop() {
             let Ok(entries) = std::fs::read_dir(&directory) else {
@@ -27,10 +30,15 @@ impl Size {
             };
             for entry in entries.flatten() {
                 if size.entries == ENTRIES_MAX {
-                    return Self { whole: false, ..size };
+                    return Self {
+                        whole: false,
+                        ..size
+                    };
                 }
                 size.entries += 1;
-                let Ok(found) = entry.metadata() else { continue };
+                let Ok(found) = entry.metadata() else {
+                    continue;
+                };
                 if found.is_dir() {
                     waiting.push(entry.path());
                 } else if found.is_file() {
@@ -52,7 +60,11 @@ impl Size {
 
     /// For people: `1.5 KiB`, with a `+` if there is more.
     pub(crate) fn in_words(self) -> String {
-        format!("{}{}", text::bytes(self.bytes), if self.whole { "" } else { "+" })
+        format!(
+            "{}{}",
+            text::bytes(self.bytes),
+            if self.whole { "" } else { "+" }
+        )
     }
 }
 
@@ -69,7 +81,14 @@ mod tests {
         file.write_all(b"12345").unwrap();
         std::os::unix::fs::symlink("/", home.path().join("d/root")).unwrap();
         let size = Size::of(home.path());
-        assert_eq!(size, Size { bytes: 5, entries: 3, whole: true });
+        assert_eq!(
+            size,
+            Size {
+                bytes: 5,
+                entries: 3,
+                whole: true
+            }
+        );
         assert_eq!(size.in_words(), "5 B");
         assert_eq!(Size::of(&home.path().join("none")).in_words(), "0 B+");
     }

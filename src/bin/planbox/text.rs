@@ -36,7 +36,9 @@ pub(crate) fn shell_word(word: &str) -> String {
     reason = "the library's door to time is private; ages for people are all that is made of this"
 )]
 pub(crate) fn now_unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -60,7 +62,11 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     (year, month, day)
 }
@@ -118,9 +124,18 @@ mod tests {
 
     #[test]
     fn ages_and_sizes_are_short() {
-        assert_eq!((age(0, 59_999), age(0, 60_000)), ("59s".to_owned(), "1m".to_owned()));
-        assert_eq!((age(0, 172_800_000), age(9, 0)), ("2d".to_owned(), "0s".to_owned()));
-        assert_eq!((bytes(1_023), bytes(1_536)), ("1023 B".to_owned(), "1.5 KiB".to_owned()));
+        assert_eq!(
+            (age(0, 59_999), age(0, 60_000)),
+            ("59s".to_owned(), "1m".to_owned())
+        );
+        assert_eq!(
+            (age(0, 172_800_000), age(9, 0)),
+            ("2d".to_owned(), "0s".to_owned())
+        );
+        assert_eq!(
+            (bytes(1_023), bytes(1_536)),
+            ("1023 B".to_owned(), "1.5 KiB".to_owned())
+        );
         assert_eq!(bytes(3 << 30), "3.0 GiB");
     }
 

@@ -9,7 +9,15 @@ use std::os::unix::ffi::OsStrExt as _;
 fn plan_ids_are_data_whatever_they_look_like() {
     let home = Home::new();
     let real = home.real("real", &[("f", "old")]);
-    for plan in ["../../etc", "--json", "-q", "a b;$(touch x)", "p\u{e4}\u{1f600}", "%s", "'"] {
+    for plan in [
+        "../../etc",
+        "--json",
+        "-q",
+        "a b;$(touch x)",
+        "p\u{e4}\u{1f600}",
+        "%s",
+        "'",
+    ] {
         home.ok(&["open", "--dir", "real", "--", plan]);
         let json = home.json(0, &["status", "--", plan]);
         assert_eq!(json["plan"], plan);
@@ -51,7 +59,10 @@ fn a_path_may_hold_any_bytes_and_an_equals_sign() {
     let ended = super::ended(&output);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!ended.stdout.contains('\x1b'), "{ended:?}");
-    assert_eq!((read(odd.join("f")), read(home.path("a=b/f"))), ("new".into(), "new".into()));
+    assert_eq!(
+        (read(odd.join("f")), read(home.path("a=b/f"))),
+        ("new".into(), "new".into())
+    );
 }
 
 #[test]
@@ -62,20 +73,31 @@ fn two_names_that_become_one_variable_are_refused_before_anything_runs() {
     home.ok(&["open", "p", "--dir", "x-y=a"]);
     home.ok(&["open", "p", "--dir", "x.y=b"]);
     let json = home.json(2, &["exec", "p", "--", "touch", "/dev/null"]);
-    assert_eq!((&json["error"]["code"], &json["plan"]), (&json!("name-clash"), &json!("p")));
+    assert_eq!(
+        (&json["error"]["code"], &json["plan"]),
+        (&json!("name-clash"), &json!("p"))
+    );
 }
 
 #[test]
 fn the_store_is_found_by_option_variable_and_state_directory() {
     let home = Home::new();
     let mut command = home.command(&["status", "-v"]);
-    command.env_remove("PLANBOX_STORE").env_remove("XDG_STATE_HOME");
+    command
+        .env_remove("PLANBOX_STORE")
+        .env_remove("XDG_STATE_HOME");
     let ended = super::ended(&command.output().unwrap());
-    assert!(home.path(".local/state/planbox/format").exists(), "{ended:?}");
+    assert!(
+        home.path(".local/state/planbox/format").exists(),
+        "{ended:?}"
+    );
     assert!(ended.stderr.contains(".local/state/planbox"), "{ended:?}");
     home.real("real", &[]);
     let arguments = ["run", "--store", "mine", "--dir", "real", "--", "sh", "-c"];
     let ended = home.ok(&[&arguments[..], &["printf %s \"$PLANBOX_STORE\" >s"]].concat());
     let named = read(home.path("real/s"));
-    assert!(named.starts_with('/') && named.ends_with("/mine"), "absolute: {named} {ended:?}");
+    assert!(
+        named.starts_with('/') && named.ends_with("/mine"),
+        "absolute: {named} {ended:?}"
+    );
 }

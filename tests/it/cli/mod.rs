@@ -1,5 +1,8 @@
 //! The command line, driven as a program by its contract: arguments, streams, exit status, JSON.
-#![expect(clippy::disallowed_methods, reason = "a test stands for other programs at work")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test stands for other programs at work"
+)]
 
 mod commands;
 mod exits;
@@ -28,7 +31,9 @@ pub(super) struct Ended {
 
 impl Home {
     pub(super) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -57,8 +62,14 @@ impl Home {
             }
         }
         // A group of its own: not in the foreground of whatever terminal runs the tests.
-        command.env("PLANBOX_STORE", self.store()).env("HOME", self.dir.path()).process_group(0);
-        command.args(arguments).current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+            .env("PLANBOX_STORE", self.store())
+            .env("HOME", self.dir.path())
+            .process_group(0);
+        command
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
         command
     }
 
@@ -97,16 +108,28 @@ impl Home {
     pub(super) fn start_waiting(&self, arguments: &[&str]) -> Waiting {
         let mut all = vec!["run"];
         all.extend(arguments);
-        all.extend(["--", "sh", "-c", "echo changed >made; echo ready; read line; exit 0"]);
+        all.extend([
+            "--",
+            "sh",
+            "-c",
+            "echo changed >made; echo ready; read line; exit 0",
+        ]);
         let mut command = self.command(&all);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
-        Waiting { child, stdin, stdout }
+        Waiting {
+            child,
+            stdin,
+            stdout,
+        }
     }
 }
 

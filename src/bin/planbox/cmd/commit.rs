@@ -29,7 +29,10 @@ fn check(session: &Session<'_>, hold: &mut PlanHold, plan: &PlanId) -> Result<Re
     if session.manager.status(plan)?.state.is_committed()
         && let Some(receipt) = session.manager.receipt(plan)?
     {
-        return Ok(Report::seen(receipt::text(&receipt), receipt::json(&receipt)));
+        return Ok(Report::seen(
+            receipt::text(&receipt),
+            receipt::json(&receipt),
+        ));
     }
     let wait = session.context.wait();
     let check = session.context.signals.during(|| hold.check(wait))?;
@@ -37,13 +40,27 @@ fn check(session: &Session<'_>, hold: &mut PlanHold, plan: &PlanId) -> Result<Re
     if !check.conflicts.is_empty() {
         let (plan, conflicts) = (plan.clone(), check.conflicts);
         let failure = Failure::from(CommitError::Conflict { plan, conflicts });
-        let resources = json.get("resources").and_then(Value::as_array).cloned().unwrap_or_default();
-        return Err(failure.with_resources(resources).with("dry_run", json!(true)));
+        let resources = json
+            .get("resources")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        return Err(failure
+            .with_resources(resources)
+            .with("dry_run", json!(true)));
     }
     let nothing = check.diff.is_empty();
-    let outcome = if nothing { "nothing-to-do" } else { "would-commit" };
+    let outcome = if nothing {
+        "nothing-to-do"
+    } else {
+        "would-commit"
+    };
     let json = with(json, "outcome", json!(outcome));
-    let verdict = if nothing { "nothing to do" } else { "would be committed" };
+    let verdict = if nothing {
+        "nothing to do"
+    } else {
+        "would be committed"
+    };
     let text = format!("{}plan {plan}: {verdict}\n", diff::text(&check.diff, false));
     Ok(Report::seen(text, json))
 }

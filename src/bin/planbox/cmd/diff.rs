@@ -14,7 +14,9 @@ pub(super) fn run(context: &Context, arguments: &Diff) -> Result<Report, Failure
     let session = context.open()?;
     let diff = session.manager.diff(&plan)?;
     for (name, reason) in &diff.unseen {
-        context.out.talk(&format!("{name} cannot be looked at from here: {reason}"));
+        context
+            .out
+            .talk(&format!("{name} cannot be looked at from here: {reason}"));
     }
     let found = arguments.exit_code && !diff.is_empty();
     let exit = if found { Exit::Findings } else { Exit::Done };
@@ -32,12 +34,19 @@ pub(super) fn json(diff: &PlanDiff) -> Value {
 
 /// Per resource a headline, one line per change unless only totals are wanted, notes and totals.
 pub(super) fn text(diff: &PlanDiff, only_totals: bool) -> String {
-    let parts = diff.resources.iter().map(|resource| resource_text(resource, only_totals));
+    let parts = diff
+        .resources
+        .iter()
+        .map(|resource| resource_text(resource, only_totals));
     parts.collect::<Vec<_>>().join("\n")
 }
 
 fn resource_text(resource: &ResourceDiff, only_totals: bool) -> String {
-    let headline = format!("{} {}", clean(resource.name.as_str()), clean(&resource.target));
+    let headline = format!(
+        "{} {}",
+        clean(resource.name.as_str()),
+        clean(&resource.target)
+    );
     let mut text = format!("{}\n", bold(&headline));
     let entries = resource.changes.entries.iter().filter(|_| !only_totals);
     for change in entries {

@@ -11,7 +11,9 @@ pub(super) fn run(context: &Context) -> Result<Report, Failure> {
     // As it is: a recovery would hide what there is to see.
     let session = context.open_as_it_is(false)?;
     let findings = session.manager.doctor()?;
-    let trouble = findings.iter().any(|finding| finding.severity >= Severity::Problem);
+    let trouble = findings
+        .iter()
+        .any(|finding| finding.severity >= Severity::Problem);
     let json = json!({
         "outcome": if trouble { "findings" } else { "healthy" },
         "plan": null,

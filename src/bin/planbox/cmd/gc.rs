@@ -16,7 +16,11 @@ pub(super) fn run(context: &Context, arguments: &Gc) -> Result<Report, Failure> 
     if let Some(age) = arguments.idle {
         options = options.give_up_idle(age);
         let ask = !arguments.dry_run && !context.global.yes && can_ask();
-        if ask && !context.out.ask("roll back the open plans that are idle, with their work?") {
+        if ask
+            && !context
+                .out
+                .ask("roll back the open plans that are idle, with their work?")
+        {
             return Err(declined());
         }
     }
@@ -40,7 +44,11 @@ pub(super) fn run(context: &Context, arguments: &Gc) -> Result<Report, Failure> 
     };
     let json = with(json!(report), "outcome", json!(outcome));
     let json = with(with(json, "plan", json!(null)), "resources", json!([]));
-    let text = if text.is_empty() { "nothing to clean\n".to_owned() } else { text };
+    let text = if text.is_empty() {
+        "nothing to clean\n".to_owned()
+    } else {
+        text
+    };
     Ok(Report::done(text, json))
 }
 

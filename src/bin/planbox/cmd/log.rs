@@ -18,13 +18,28 @@ pub(super) fn run(context: &Context, arguments: &OnePlan) -> Result<Report, Fail
     }
     let text: String = entries.iter().map(line).collect();
     let json = Json::Lines(entries.iter().map(object).collect());
-    Ok(Report { text: text.into_bytes(), json, exit: Exit::Done, acted: false })
+    Ok(Report {
+        text: text.into_bytes(),
+        json,
+        exit: Exit::Done,
+        acted: false,
+    })
 }
 
 fn line(entry: &LogEntry) -> String {
-    let LogEntry { plan, at_unix_ms, epoch, event, detail, .. } = entry;
+    let LogEntry {
+        plan,
+        at_unix_ms,
+        epoch,
+        event,
+        detail,
+        ..
+    } = entry;
     let at = rfc3339(*at_unix_ms);
-    let line = format!("{at}  {plan}  epoch {epoch}  {event}  {}", detail.replace('\n', " "));
+    let line = format!(
+        "{at}  {plan}  epoch {epoch}  {event}  {}",
+        detail.replace('\n', " ")
+    );
     format!("{}\n", clean(line.trim_end()))
 }
 

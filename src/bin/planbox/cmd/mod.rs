@@ -48,8 +48,9 @@ fn sandboxes_json(sandboxes: &[SandboxStatus]) -> Vec<Value> {
 
 /// One `NAME<tab>PATH` line for each sandbox that has a path.
 fn path_lines(sandboxes: &[SandboxStatus]) -> String {
-    let with_path =
-        sandboxes.iter().filter_map(|sandbox| Some((&sandbox.name, sandbox.path.as_ref()?)));
+    let with_path = sandboxes
+        .iter()
+        .filter_map(|sandbox| Some((&sandbox.name, sandbox.path.as_ref()?)));
     let mut text = String::new();
     for (name, path) in with_path {
         push_line(&mut text, &format!("{name}\t{path}"));

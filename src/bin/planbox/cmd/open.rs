@@ -14,7 +14,11 @@ pub(super) fn run(context: &Context, arguments: &Open) -> Result<Report, Failure
     let wanted = resources::read(&plan, &arguments.resources).map_err(about)?;
     if wanted.is_empty() {
         let message = "there is nothing to open".to_owned();
-        return Err(about(refused("usage", message, "name a directory with --dir")));
+        return Err(about(refused(
+            "usage",
+            message,
+            "name a directory with --dir",
+        )));
     }
     let session = context.open().map_err(about)?;
     let (mut hold, made) = session.hold_or_make(&plan, "open")?;

@@ -11,12 +11,21 @@ use serde_json::json;
 
 pub(super) fn run(context: &Context, arguments: &PathArgs) -> Result<Report, Failure> {
     let plan = plan_id(&arguments.plan)?;
-    let name = arguments.name.as_ref().map(ResourceName::new).transpose().map_err(Error::from)?;
+    let name = arguments
+        .name
+        .as_ref()
+        .map(ResourceName::new)
+        .transpose()
+        .map_err(Error::from)?;
     let session = context.open()?;
     let status = session.manager.status(&plan)?;
     if status.state.is_terminal() {
         let wanted = "its sandboxes are gone";
-        return Err(fault(PlanFault::WrongState { plan, state: status.state, wanted }));
+        return Err(fault(PlanFault::WrongState {
+            plan,
+            state: status.state,
+            wanted,
+        }));
     }
     let mut sandboxes = status.sandboxes;
     let Some(name) = name else {
@@ -25,7 +34,9 @@ pub(super) fn run(context: &Context, arguments: &PathArgs) -> Result<Report, Fai
         return Ok(Report::seen(path_lines(&sandboxes), json));
     };
     sandboxes.retain(|sandbox| sandbox.name == name);
-    let Some(sandbox) = sandboxes.first() else { return Err(unknown_resource(&plan, &name)) };
+    let Some(sandbox) = sandboxes.first() else {
+        return Err(unknown_resource(&plan, &name));
+    };
     let Some(path) = &sandbox.path else {
         let trouble = sandbox.trouble.as_deref().unwrap_or("it is not a file");
         let message = format!("{name} of plan {plan} has no path: {trouble}");

@@ -20,7 +20,10 @@ pub(super) fn run(context: &Context, arguments: &OnePlan) -> Result<Report, Fail
 fn one(session: &Session<'_>, plan: &PlanId) -> Result<Report, Failure> {
     let context = session.context;
     let outcome = context.patiently(plan, || {
-        match context.signals.during(|| session.manager.recover_plan(plan)) {
+        match context
+            .signals
+            .during(|| session.manager.recover_plan(plan))
+        {
             Ok(Recovered::Busy) => locked(session, plan).map(|()| Ok(Recovered::Busy)),
             Err(RecoverError::Plan(fault @ PlanFault::Lock { .. })) => Err(fault),
             outcome => Ok(outcome),
@@ -30,32 +33,62 @@ fn one(session: &Session<'_>, plan: &PlanId) -> Result<Report, Failure> {
     let json = json!({ "outcome": word, "plan": plan, "resources": [], "plans": [
         { "plan": plan, "outcome": word }
     ] });
-    Ok(Report::done(format!("plan {plan}: {}\n", recovered_in_words(&Ok(outcome))), json))
+    Ok(Report::done(
+        format!("plan {plan}: {}\n", recovered_in_words(&Ok(outcome))),
+        json,
+    ))
 }
 
 /// The lock that stood in the way of a recovery that does not wait.
 fn locked(session: &Session<'_>, plan: &PlanId) -> Result<(), PlanFault> {
-    debug_assert_eq!(session.context.wait(), LockWait::Try, "only then it is left to the holder");
+    debug_assert_eq!(
+        session.context.wait(),
+        LockWait::Try,
+        "only then it is left to the holder"
+    );
     session.manager.hold_existing(plan, "recover").map(drop)
 }
 
 fn all(session: &Session<'_>) -> Result<Report, Failure> {
-    let report = session.context.signals.during(|| session.manager.recover())?;
+    let report = session
+        .context
+        .signals
+        .during(|| session.manager.recover())?;
     let plans: Vec<Value> = report.plans.iter().map(plan_json).collect();
-    let text: String = report.plans.iter().map(plan_text).collect();
-    if let Some(failure) = report.plans.into_iter().find_map(|plan| plan.outcome.err()) {
-        session.context.out.talk(text.trim_end());
+    let (mut failures, done): (Vec<_>, Vec<_>) = report
+        .plans
+        .into_iter()
+        .partition(|plan| plan.outcome.is_err());
+    let text: String = done.iter().map(plan_text).collect();
+    if !failures.is_empty()
+        && let Err(failure) = failures.remove(0).outcome
+    {
+        // The first failure is told as such, with its next step; all others before it.
+        let others: String = failures.iter().map(plan_text).collect();
+        session.context.out.talk_lines(&(text + &others));
         return Err(Failure::from(Error::from(failure)).with("plans", json!(plans)));
     }
     let nothing = plans.is_empty();
-    let outcome = if nothing { "nothing-to-do" } else { "recovered" };
+    let outcome = if nothing {
+        "nothing-to-do"
+    } else {
+        "recovered"
+    };
     let json = json!({ "outcome": outcome, "plan": null, "resources": [], "plans": plans });
-    let text = if nothing { "nothing to recover\n".to_owned() } else { text };
+    let text = if nothing {
+        "nothing to recover\n".to_owned()
+    } else {
+        text
+    };
     Ok(Report::done(text, json))
 }
 
 fn plan_text(recovered: &RecoveredPlan) -> String {
-    format!("plan {}: {}\n", recovered.plan, recovered_in_words(&recovered.outcome))
+    format!(
+        "plan {}: {}\n",
+        recovered.plan,
+        recovered_in_words(&recovered.outcome)
+    )
 }
 
 fn plan_json(recovered: &RecoveredPlan) -> Value {

@@ -3,24 +3,32 @@
 use crate::args::ThePlan;
 use crate::exit::{Exit, Failure, Own};
 use crate::output::{Report, can_ask};
-use crate::session::{Context, plan_id};
+use crate::session::{Context, Session, plan_id};
 use planbox::{PlanHold, PlanId, PlanState};
 use serde_json::json;
 
 pub(super) fn run(context: &Context, arguments: &ThePlan) -> Result<Report, Failure> {
     let plan = plan_id(&arguments.plan)?;
-    let session = context.open()?;
+    let mut session = context.open()?;
     let mut hold = session.hold_existing(&plan, "rollback")?;
     let before = session.manager.status(&plan)?.state;
     if before == PlanState::Open && !context.global.yes && can_ask() {
-        ask(context, &mut hold, &plan)?;
+        ask(&mut session, &mut hold, &plan)?;
     }
     let names = context.signals.during(|| hold.rollback_all())?;
     let resources: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
     let again = before == PlanState::Aborted;
-    let outcome = if again { "already-rolled-back" } else { "rolled-back" };
+    let outcome = if again {
+        "already-rolled-back"
+    } else {
+        "rolled-back"
+    };
     let json = json!({ "outcome": outcome, "plan": plan, "resources": resources });
-    let text = format!("{} plan {plan}, {} removed\n", outcome.replace('-', " "), count(&names));
+    let text = format!(
+        "{} plan {plan}, {} removed\n",
+        outcome.replace('-', " "),
+        count(&names)
+    );
     Ok(Report::done(text, json))
 }
 
@@ -32,16 +40,26 @@ fn count<T>(names: &[T]) -> String {
 }
 
 /// Asks a person whether work is to be thrown away, if there is any.
-fn ask(context: &Context, hold: &mut PlanHold, plan: &PlanId) -> Result<(), Failure> {
+fn ask(session: &mut Session<'_>, hold: &mut PlanHold, plan: &PlanId) -> Result<(), Failure> {
     let changes = match hold.diff() {
         Ok(diff) if diff.is_empty() => return Ok(()),
         Ok(diff) => {
-            let count = diff.resources.iter().map(|part| part.changes.entries.len()).sum::<usize>();
+            let count = diff
+                .resources
+                .iter()
+                .map(|part| part.changes.entries.len())
+                .sum::<usize>();
             format!("{count} uncommitted changes")
         }
         Err(_) => "changes that cannot be listed".to_owned(),
     };
-    if context.out.ask(&format!("plan {plan} has {changes}; throw them away?")) {
+    session.hide_progress();
+    if session
+        .context
+        .out
+        .ask(&format!("plan {plan} has {changes}; throw them away?"))
+    {
+        session.show_progress();
         return Ok(());
     }
     let own = Own {

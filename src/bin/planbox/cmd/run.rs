@@ -21,11 +21,15 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
     let about = |failure: Failure| failure.of(Some(&plan));
     if named.is_none() && arguments.resources.dirs.is_empty() {
         let next = "name a directory with --dir, or a plan that has one";
-        return Err(refused("usage", "there is nothing to work in".to_owned(), next));
+        return Err(refused(
+            "usage",
+            "there is nothing to work in".to_owned(),
+            next,
+        ));
     }
     child::check_found(&arguments.cmd).map_err(about)?;
     let wanted = resources::read(&plan, &arguments.resources).map_err(about)?;
-    let session = context.open()?;
+    let mut session = context.open()?;
     if named.is_none() {
         context.out.talk(&format!("this is plan {plan}"));
     }
@@ -35,13 +39,19 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
     } else {
         session.hold_or_make(&plan, "run")?
     };
-    let begun = begin(&session, &mut hold, wanted, &arguments.cmd);
+    let begun = begin(&mut session, &mut hold, wanted, &arguments.cmd);
     let (running, sandboxes) = begun.map_err(|failure| {
         let useless = made && (named.is_none() || failure.code() == child::NOT_STARTED);
-        about(if useless { give_up(&session, &mut hold, failure) } else { failure })
+        about(if useless {
+            give_up(&session, &mut hold, failure)
+        } else {
+            failure
+        })
     })?;
     let known = |failure: Failure| failure.with_resources(sandboxes_json(&sandboxes));
-    let report = running.wait(&session).and_then(|()| commit(&session, &mut hold));
+    let waited = running.wait(&session);
+    session.show_progress();
+    let report = waited.and_then(|()| commit(&session, &mut hold));
     report.map_err(known).map_err(about)
 }
 
@@ -54,7 +64,7 @@ fn fresh_id() -> Result<PlanId, Failure> {
 
 /// Opens what is wanted and starts CMD in it.
 fn begin(
-    session: &Session<'_>,
+    session: &mut Session<'_>,
     hold: &mut PlanHold,
     wanted: Vec<Wanted>,
     cmd: &[OsString],
@@ -65,8 +75,13 @@ fn begin(
     let sandboxes = session.workable(&plan, WANTED)?.sandboxes;
     if sandboxes.is_empty() {
         let message = format!("plan {plan} has nothing to work in");
-        return Err(refused("no-resources", message, "name a directory with --dir"));
+        return Err(refused(
+            "no-resources",
+            message,
+            "name a directory with --dir",
+        ));
     }
+    session.hide_progress();
     let running = Job::new(session, &plan, &sandboxes, cmd)?.start(session)?;
     Ok((running, sandboxes))
 }
@@ -89,7 +104,10 @@ fn commit(session: &Session<'_>, hold: &mut PlanHold) -> Result<Report, Failure>
 fn give_up(session: &Session<'_>, hold: &mut PlanHold, failure: Failure) -> Failure {
     match session.context.signals.during(|| hold.rollback_all()) {
         Ok(_) => {
-            session.context.out.talk(&format!("plan {} was given up", hold.plan()));
+            session
+                .context
+                .out
+                .talk(&format!("plan {} was given up", hold.plan()));
             failure.with("plan_kept", json!(false))
         }
         Err(_) => failure,

@@ -30,20 +30,34 @@ struct Sized {
 impl Sized {
     fn new(status: PlanStatus) -> Self {
         let sizes = status.sandboxes.iter();
-        let sizes = sizes.map(|sandbox| sandbox.path.as_ref().map(|path| Size::of(Path::new(path))));
-        Self { sizes: sizes.collect(), status }
+        let sizes =
+            sizes.map(|sandbox| sandbox.path.as_ref().map(|path| Size::of(Path::new(path))));
+        Self {
+            sizes: sizes.collect(),
+            status,
+        }
     }
 
     fn total(&self) -> Size {
-        let nothing = Size { whole: true, ..Size::default() };
-        self.sizes.iter().flatten().fold(nothing, |total, size| total.plus(*size))
+        let nothing = Size {
+            whole: true,
+            ..Size::default()
+        };
+        self.sizes
+            .iter()
+            .flatten()
+            .fold(nothing, |total, size| total.plus(*size))
     }
 
     fn resources(&self) -> Vec<Value> {
         let pairs = self.status.sandboxes.iter().zip(&self.sizes);
         pairs
             .map(|(sandbox, size)| {
-                let object = with(json!(sandbox), "size_bytes", json!(size.map(|size| size.bytes)));
+                let object = with(
+                    json!(sandbox),
+                    "size_bytes",
+                    json!(size.map(|size| size.bytes)),
+                );
                 with(object, "size_is_whole", json!(size.map(|size| size.whole)))
             })
             .collect()
@@ -67,7 +81,12 @@ impl Sized {
 }
 
 fn all(session: &Session<'_>) -> Result<Report, Failure> {
-    let plans: Vec<Sized> = session.manager.plans()?.into_iter().map(Sized::new).collect();
+    let plans: Vec<Sized> = session
+        .manager
+        .plans()?
+        .into_iter()
+        .map(Sized::new)
+        .collect();
     let json = json!({
         "outcome": "found",
         "plan": null,
@@ -84,13 +103,21 @@ fn all(session: &Session<'_>) -> Result<Report, Failure> {
     table.set_header(["PLAN", "STATE", "AGE", "RESOURCES", "SIZE", "HOLDER"]);
     for plan in &plans {
         let status = &plan.status;
-        let names = status.sandboxes.iter().map(|sandbox| clean(sandbox.name.as_str()));
+        let names = status
+            .sandboxes
+            .iter()
+            .map(|sandbox| clean(sandbox.name.as_str()));
+        let names: Vec<String> = names.collect();
         let holder = status.holder.as_ref().map(|holder| in_words(holder, now));
         table.add_row([
             clean(status.plan.as_str()),
             status.state.to_string(),
             age(status.opened_unix_ms, now),
-            names.collect::<Vec<_>>().join(","),
+            if names.is_empty() {
+                "-".to_owned()
+            } else {
+                names.join(",")
+            },
             plan.total().in_words(),
             holder.unwrap_or_else(|| "-".to_owned()),
         ]);
@@ -102,7 +129,10 @@ fn all(session: &Session<'_>) -> Result<Report, Failure> {
 
 fn in_words(holder: &Holder, now_unix_ms: u64) -> String {
     let since = age(holder.since_unix_ms, now_unix_ms);
-    clean(&format!("{} for {since} by process {}", holder.operation, holder.pid))
+    clean(&format!(
+        "{} for {since} by process {}",
+        holder.operation, holder.pid
+    ))
 }
 
 fn one(session: &Session<'_>, plan: &PlanId) -> Result<Report, Failure> {
@@ -112,7 +142,12 @@ fn one(session: &Session<'_>, plan: &PlanId) -> Result<Report, Failure> {
     let json = with(json, "receipt", json!(receipt.as_ref().map(receipt::json)));
     let mut text = in_detail(&sized);
     if let Some(receipt) = &receipt {
-        text.push_str(&receipt::text(receipt));
+        let decided = rfc3339(receipt.body().decided_unix_ms);
+        push_line(
+            &mut text,
+            &format!("receipt   {} at {decided}", receipt.outcome().as_str()),
+        );
+        text.push_str(&receipt::lines(receipt));
     }
     Ok(Report::seen(text, json))
 }
@@ -120,13 +155,17 @@ fn one(session: &Session<'_>, plan: &PlanId) -> Result<Report, Failure> {
 fn in_detail(sized: &Sized) -> String {
     let (status, now) = (&sized.status, now_unix_ms());
     let mut text = format!("{} {}\n", bold("plan"), clean(status.plan.as_str()));
-    let mut line = |key: &str, value: &str| push_line(&mut text, &format!("{key:<9} {}", clean(value)));
+    let mut line =
+        |key: &str, value: &str| push_line(&mut text, &format!("{key:<9} {}", clean(value)));
     let moment = |at| format!("{} ({} ago)", rfc3339(at), age(at, now));
     line("state", status.state.as_str());
     line("opened", &moment(status.opened_unix_ms));
     line("changed", &moment(status.changed_unix_ms));
     match &status.holder {
-        Some(holder) => line("holder", &format!("{} on {}", in_words(holder, now), holder.host)),
+        Some(holder) => line(
+            "holder",
+            &format!("{} on {}", in_words(holder, now), holder.host),
+        ),
         None => line("holder", "nobody"),
     }
     for (sandbox, size) in status.sandboxes.iter().zip(&sized.sizes) {
@@ -138,7 +177,10 @@ fn in_detail(sized: &Sized) -> String {
             line("  path", path);
         }
         if let Some(size) = size {
-            line("  size", &format!("{} in {} entries", size.in_words(), size.entries));
+            line(
+                "  size",
+                &format!("{} in {} entries", size.in_words(), size.entries),
+            );
         }
         if let Some(trouble) = &sandbox.trouble {
             line("  trouble", trouble);

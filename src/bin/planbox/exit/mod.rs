@@ -116,8 +116,16 @@ macro_rules! library_failure {
 }
 
 library_failure!(
-    Error, IdError, OpenError, OpenSandboxError, DiffError, CommitError, RollbackError,
-    RecoverError, StatusError, GcError
+    Error,
+    IdError,
+    OpenError,
+    OpenSandboxError,
+    DiffError,
+    CommitError,
+    RollbackError,
+    RecoverError,
+    StatusError,
+    GcError
 );
 
 impl From<Own> for Failure {
@@ -134,7 +142,14 @@ pub(crate) fn fault(fault: planbox::error::PlanFault) -> Failure {
 /// A refusal of what was typed.
 pub(crate) fn refused(code: &'static str, message: String, next: &str) -> Failure {
     let next = next.to_owned();
-    Own { exit: Exit::Refused, code, message, next, source: None }.into()
+    Own {
+        exit: Exit::Refused,
+        code,
+        message,
+        next,
+        source: None,
+    }
+    .into()
 }
 
 /// The answer to a signal before anything was decided.
@@ -151,7 +166,12 @@ pub(crate) fn interrupted(plan: Option<&PlanId>) -> Failure {
 
 impl Failure {
     fn new(kind: Kind) -> Self {
-        Self { kind, plan: None, resources: Vec::new(), extra: Map::new() }
+        Self {
+            kind,
+            plan: None,
+            resources: Vec::new(),
+            extra: Map::new(),
+        }
     }
 
     /// The same failure, about `plan` if it does not name one itself.
@@ -261,7 +281,9 @@ impl Failure {
             "resources": self.resources,
             "error": error,
         });
-        self.extra.iter().fold(object, |object, (key, value)| with(object, key, value.clone()))
+        self.extra.iter().fold(object, |object, (key, value)| {
+            with(object, key, value.clone())
+        })
     }
 }
 
@@ -272,7 +294,9 @@ fn conflicts_of(error: &Error) -> &[Conflict] {
             CommitError::Refused { source, .. }
             | CommitError::TakenBack { source, .. }
             | CommitError::Hazard { source, .. },
-        ) => &source.conflicts,
+        )
+        | Error::Recover(RecoverError::Participant { source, .. })
+        | Error::Rollback(RollbackError::Participant { source, .. }) => &source.conflicts,
         _ => &[],
     }
 }
@@ -295,7 +319,11 @@ fn chain_of(error: &Error) -> Vec<String> {
 fn say(error: &(dyn StdError + 'static)) -> String {
     let (key, waited, holder) = match error.downcast_ref::<LockError>() {
         Some(LockError::Busy { key, holder }) => (key, None, holder),
-        Some(LockError::TimedOut { key, waited_ms, holder }) => (key, Some(waited_ms), holder),
+        Some(LockError::TimedOut {
+            key,
+            waited_ms,
+            holder,
+        }) => (key, Some(waited_ms), holder),
         _ => return error.to_string(),
     };
     let who = holder.as_ref().map_or_else(

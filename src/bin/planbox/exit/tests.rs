@@ -19,21 +19,41 @@ fn participant(fault: Fault) -> Box<ParticipantError> {
 
 fn opening(fault: Fault) -> Error {
     let source = participant(fault);
-    OpenSandboxError::Participant { plan: plan(), resource: site(), stage: Stage::Open, source }
-        .into()
+    OpenSandboxError::Participant {
+        plan: plan(),
+        resource: site(),
+        stage: Stage::Open,
+        source,
+    }
+    .into()
 }
 
 fn refusing(fault: Fault) -> Error {
     let source = participant(fault);
-    CommitError::Refused { plan: plan(), resource: site(), stage: Stage::Seal, source }.into()
+    CommitError::Refused {
+        plan: plan(),
+        resource: site(),
+        stage: Stage::Seal,
+        source,
+    }
+    .into()
 }
 
 fn locked(source: LockError) -> Error {
-    StatusError::Plan(PlanFault::Lock { plan: plan(), source }).into()
+    StatusError::Plan(PlanFault::Lock {
+        plan: plan(),
+        source,
+    })
+    .into()
 }
 
 fn wrong_state(state: PlanState) -> Error {
-    CommitError::Plan(PlanFault::WrongState { plan: plan(), state, wanted: "no" }).into()
+    CommitError::Plan(PlanFault::WrongState {
+        plan: plan(),
+        state,
+        wanted: "no",
+    })
+    .into()
 }
 
 fn assert_exit(exit: Exit, errors: impl IntoIterator<Item = Error>) {
@@ -44,7 +64,10 @@ fn assert_exit(exit: Exit, errors: impl IntoIterator<Item = Error>) {
 
 #[test]
 fn failures_that_change_nothing_are_1() {
-    let journal = JournalError::Corrupt { path: PathBuf::from("/j"), what: "x".to_owned() };
+    let journal = JournalError::Corrupt {
+        path: PathBuf::from("/j"),
+        what: "x".to_owned(),
+    };
     let source = participant(Fault::Denied);
     let (resource, stage) = (site(), Stage::Apply);
     assert_exit(
@@ -55,14 +78,24 @@ fn failures_that_change_nothing_are_1() {
             refusing(Fault::Refused),
             refusing(Fault::Lost),
             opening(Fault::Unsupported),
-            CommitError::TakenBack { plan: plan(), resource, stage, source }.into(),
+            CommitError::TakenBack {
+                plan: plan(),
+                resource,
+                stage,
+                source,
+            }
+            .into(),
         ],
     );
 }
 
 #[test]
 fn refused_input_is_2() {
-    let bad = OpenError::Store { path: "/x".into(), reason: "a link".into(), source: None };
+    let bad = OpenError::Store {
+        path: "/x".into(),
+        reason: "a link".into(),
+        source: None,
+    };
     let (resource, by) = (site(), "/x".to_owned());
     assert_exit(
         Exit::Refused,
@@ -73,8 +106,18 @@ fn refused_input_is_2() {
             opening(Fault::Refused),
             Error::Participant(ParticipantError::new(Fault::Refused, "no")),
             StatusError::Plan(PlanFault::Unknown { plan: plan() }).into(),
-            OpenSandboxError::NameTaken { plan: plan(), resource, by }.into(),
-            OpenSandboxError::Overlap { plan: plan(), resource: site(), with: site() }.into(),
+            OpenSandboxError::NameTaken {
+                plan: plan(),
+                resource,
+                by,
+            }
+            .into(),
+            OpenSandboxError::Overlap {
+                plan: plan(),
+                resource: site(),
+                with: site(),
+            }
+            .into(),
             wrong_state(PlanState::Aborted),
         ],
     );
@@ -83,11 +126,18 @@ fn refused_input_is_2() {
 #[test]
 fn conflicts_are_4() {
     let conflict = Conflict::new("a".into(), "x".into(), "y".into(), "z".into());
-    let error: Error = CommitError::Conflict { plan: plan(), conflicts: vec![conflict] }.into();
+    let error: Error = CommitError::Conflict {
+        plan: plan(),
+        conflicts: vec![conflict],
+    }
+    .into();
     let failure = Failure::from(error);
     assert_eq!(failure.exit(), Exit::Conflict);
     let json = failure.json();
-    assert_eq!((&json["outcome"], &json["error"]["code"]), (&json!("conflict"), &json!("conflict")));
+    assert_eq!(
+        (&json["outcome"], &json["error"]["code"]),
+        (&json!("conflict"), &json!("conflict"))
+    );
     assert_eq!(json["error"]["conflicts"][0]["place"], "a");
     assert_exit(Exit::Conflict, [refusing(Fault::Conflict)]);
 }
@@ -96,8 +146,15 @@ fn conflicts_are_4() {
 fn busy_and_out_of_time_are_5() {
     let key = || "p".to_owned();
     let holder = Holder::new(key(), "run", 7, "main".into(), ("here".into(), 0));
-    let busy = LockError::Busy { key: key(), holder: Some(Box::new(holder)) };
-    let late = LockError::TimedOut { key: key(), waited_ms: 9, holder: None };
+    let busy = LockError::Busy {
+        key: key(),
+        holder: Some(Box::new(holder)),
+    };
+    let late = LockError::TimedOut {
+        key: key(),
+        waited_ms: 9,
+        holder: None,
+    };
     let failure = Failure::from(locked(busy));
     assert_eq!(failure.exit(), Exit::Busy);
     assert_eq!(
@@ -116,9 +173,24 @@ fn everything_that_may_be_in_between_is_6() {
     assert_exit(
         Exit::RecoveryNeeded,
         [
-            CommitError::InDoubt { plan: plan(), stage: Stage::Decide, source: "x".into() }.into(),
-            CommitError::Hazard { plan: plan(), resource: site(), source: source() }.into(),
-            RecoverError::Participant { plan: plan(), resource: site(), source: source() }.into(),
+            CommitError::InDoubt {
+                plan: plan(),
+                stage: Stage::Decide,
+                source: "x".into(),
+            }
+            .into(),
+            CommitError::Hazard {
+                plan: plan(),
+                resource: site(),
+                source: source(),
+            }
+            .into(),
+            RecoverError::Participant {
+                plan: plan(),
+                resource: site(),
+                source: source(),
+            }
+            .into(),
             wrong_state(PlanState::Committing),
             wrong_state(PlanState::InDoubt),
         ],
@@ -129,30 +201,56 @@ fn everything_that_may_be_in_between_is_6() {
 fn a_failed_command_is_7_and_says_how_to_go_on() {
     let failure = Failure::from(command_failed(&plan(), "CMD exited with 3", "cmd-failed"));
     assert_eq!(failure.exit(), Exit::CommandFailed);
-    assert!(failure.text().contains("next: look with `planbox diff p`"), "{}", failure.text());
+    assert!(
+        failure.text().contains("next: look with `planbox diff p`"),
+        "{}",
+        failure.text()
+    );
 }
 
 #[test]
 fn interruptions_are_130() {
     let source = participant(Fault::Interrupted);
     let (resource, stage) = (site(), Stage::Discard);
-    let error = RollbackError::Participant { plan: plan(), resource, stage, source };
-    assert_exit(Exit::Interrupted, [opening(Fault::Interrupted), error.into()]);
+    let error = RollbackError::Participant {
+        plan: plan(),
+        resource,
+        stage,
+        source,
+    };
+    assert_exit(
+        Exit::Interrupted,
+        [opening(Fault::Interrupted), error.into()],
+    );
     assert_eq!(interrupted(None).exit(), Exit::Interrupted);
 }
 
 #[test]
 fn an_error_in_json_has_every_field() {
     let json = Failure::from(opening(Fault::Refused)).json();
-    let fields = ["code", "message", "plan", "resource", "path", "stage", "next", "retryable"];
+    let fields = [
+        "code",
+        "message",
+        "plan",
+        "resource",
+        "path",
+        "stage",
+        "next",
+        "retryable",
+    ];
     for field in fields {
-        assert!(json["error"].get(field).is_some(), "{field} is missing in {json}");
+        assert!(
+            json["error"].get(field).is_some(),
+            "{field} is missing in {json}"
+        );
     }
     assert_eq!(json["outcome"], "refused");
-    assert_eq!((&json["plan"], &json["resources"]), (&json!("p"), &json!([])));
     assert_eq!(
-        json["error"]["message"],
-        "plan p: site could not be opened: it could not be done",
+        (&json["plan"], &json["resources"]),
+        (&json!("p"), &json!([]))
+    );
+    assert_eq!(
+        json["error"]["message"], "plan p: site could not be opened: it could not be done",
         "a transparent wrapper is not repeated"
     );
 }
