@@ -16,7 +16,9 @@ use planbox::sandbox::{
     Action, Change, Changes, Guard, Identity, Outcome, Place, Redo, Resource, Sandbox, Sealed,
     Vote, Work,
 };
-use planbox::{Acknowledge, CommitOptions, Directory, PlanId, ResourceKey, ResourceName, SandboxManager};
+use planbox::{
+    Acknowledge, CommitOptions, Directory, PlanId, ResourceKey, ResourceName, SandboxManager,
+};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -47,7 +49,10 @@ fn main() {
 }
 
 fn write(path: &Path, byte: u8) {
-    File::create(path).unwrap().write_all(&[byte; FILE_BYTES]).unwrap();
+    File::create(path)
+        .unwrap()
+        .write_all(&[byte; FILE_BYTES])
+        .unwrap();
 }
 
 fn tree(root: &Path, files: usize) {
@@ -116,10 +121,23 @@ fn git_commit(files: usize) -> Option<Duration> {
     tree(&root, files);
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");
-        command.current_dir(&root).args(["-c", "core.fsync=all", "-c", "gc.auto=0"]);
-        command.args(["-c", "user.name=bench", "-c", "user.email=bench@example.invalid"]);
-        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().ok().filter(std::process::ExitStatus::success)
+        command
+            .current_dir(&root)
+            .args(["-c", "core.fsync=all", "-c", "gc.auto=0"]);
+        command.args([
+            "-c",
+            "user.name=bench",
+            "-c",
+            "user.email=bench@example.invalid",
+        ]);
+        command
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+            .status()
+            .ok()
+            .filter(std::process::ExitStatus::success)
     };
     git(&["init", "-q"])?;
     git(&["add", "-A"])?;
@@ -140,7 +158,9 @@ fn median(mut times: Vec<Duration>) -> Option<Duration> {
 }
 
 fn commits() {
-    println!("| changed files | planbox, ms | flushes | file by file, ms | ratio | git, ms | ratio |");
+    println!(
+        "| changed files | planbox, ms | flushes | file by file, ms | ratio | git, ms | ratio |"
+    );
     println!("|---|---|---|---|---|---|---|");
     for files in SIZES {
         let (mut ours, mut floor, mut git) = (Vec::new(), Vec::new(), Vec::new());
@@ -160,7 +180,11 @@ fn commits() {
         };
         let flushes = flushes(files).map_or_else(|| "n/a".to_owned(), |count| count.to_string());
         let ms = ours.as_secs_f64() * 1e3;
-        println!("| {files} | {ms:.1} | {flushes} | {} | {} |", peer(floor), peer(git));
+        println!(
+            "| {files} | {ms:.1} | {flushes} | {} | {} |",
+            peer(floor),
+            peer(git)
+        );
     }
 }
 
@@ -178,7 +202,12 @@ fn flushes(files: usize) -> Option<usize> {
     let home = home();
     let log = home.path().join("trace");
     let traced = Command::new("strace")
-        .args(["-f", "-e", "trace=fsync,fdatasync,syncfs,sync,statx,stat,newfstatat", "-o"])
+        .args([
+            "-f",
+            "-e",
+            "trace=fsync,fdatasync,syncfs,sync,statx,stat,newfstatat",
+            "-o",
+        ])
         .arg(&log)
         .arg(std::env::current_exe().unwrap())
         .arg("--one")
@@ -191,10 +220,16 @@ fn flushes(files: usize) -> Option<usize> {
         return None;
     }
     let text = std::fs::read_to_string(&log).ok()?;
-    let inside = text.split("planbox-bench-begin").nth(1)?.split("planbox-bench-end").next()?;
+    let inside = text
+        .split("planbox-bench-begin")
+        .nth(1)?
+        .split("planbox-bench-end")
+        .next()?;
     let flush = |line: &&str| {
         let call = line.split_whitespace().nth(1).unwrap_or_default();
-        ["fsync(", "fdatasync(", "syncfs(", "sync("].iter().any(|name| call.starts_with(name))
+        ["fsync(", "fdatasync(", "syncfs(", "sync("]
+            .iter()
+            .any(|name| call.starts_with(name))
     };
     Some(inside.lines().filter(flush).count())
 }
@@ -208,11 +243,17 @@ fn lock_wait() {
         waits.get(at).map_or(0.0, |wait| wait.as_secs_f64() * 1e6)
     };
     let (idle, busy) = (watch(false), watch(true));
-    for (label, waits) in [("idle", &idle), ("one is in a 200 ms commit, always", &busy)] {
+    for (label, waits) in [
+        ("idle", &idle),
+        ("one is in a 200 ms commit, always", &busy),
+    ] {
         let (p50, p99) = (quantile(waits, 50), quantile(waits, 99));
         println!("| {label} | {} | {p50:.1} | {p99:.1} |", waits.len());
     }
-    println!("\np99, busy to idle: {:.2}x", quantile(&busy, 99) / quantile(&idle, 99));
+    println!(
+        "\np99, busy to idle: {:.2}x",
+        quantile(&busy, 99) / quantile(&idle, 99)
+    );
 }
 
 /// How long taking a plan's lock and letting it go took, sorted.
@@ -259,12 +300,20 @@ impl Slow {
     fn new() -> Self {
         let key = ResourceKey::new("slow", 0);
         let name = ResourceName::new("slow").unwrap();
-        Self { identity: Identity { key, enclosing: Vec::new() }, name }
+        Self {
+            identity: Identity {
+                key,
+                enclosing: Vec::new(),
+            },
+            name,
+        }
     }
 
     fn changes() -> Changes {
         let mut changes = Changes::default();
-        changes.entries.push(Change::new("slow", Action::Modified, "value", 0));
+        changes
+            .entries
+            .push(Change::new("slow", Action::Modified, "value", 0));
         changes
     }
 }
@@ -313,7 +362,10 @@ impl Sandbox for Slow {
         Ok(Self::changes())
     }
     fn seal(&mut self, _work: &Work<'_>) -> Outcome<Sealed> {
-        Ok(Sealed { changes: Self::changes(), digest: String::new() })
+        Ok(Sealed {
+            changes: Self::changes(),
+            digest: String::new(),
+        })
     }
     fn unseal(&mut self) -> Outcome<()> {
         Ok(())
@@ -322,7 +374,10 @@ impl Sandbox for Slow {
         Ok(Vec::new())
     }
     fn prepare(&mut self, _work: &Work<'_>) -> Outcome<Vote> {
-        Ok(Vote::Ready { redo: Redo(String::new()), changes: Self::changes() })
+        Ok(Vote::Ready {
+            redo: Redo(String::new()),
+            changes: Self::changes(),
+        })
     }
     fn apply(&mut self, _redo: &Redo, _work: &Work<'_>) -> Outcome<()> {
         std::thread::park_timeout(SLOW);

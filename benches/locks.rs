@@ -42,7 +42,7 @@ fn main() {
     hits("String", &texts, "3.0", (rounds, operations));
     creations("u64", &numbers, (rounds, operations / 4));
     creations("String", &texts, (rounds, operations / 4));
-    two_threads(&numbers, if is_full { 60 } else { 2 }, operations * 2);
+    two_threads(&numbers, if is_full { 400 } else { 2 }, operations / 2);
     hog(if is_full { 300 } else { 3 });
 }
 

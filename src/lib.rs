@@ -78,3 +78,8 @@ pub use state::{IllegalMove, PlanEvent, PlanState};
 /// The crash points that a debug build knows, for tests that kill a process at each of them.
 #[doc(hidden)]
 pub use crash::POINTS as CRASH_POINTS;
+
+/// The examples of the front page of the repository.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct ReadMe;

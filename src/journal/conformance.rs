@@ -77,9 +77,6 @@ fn a_plan_begins_once(store: &dyn JournalStore) {
     expected.operation = Some("commit".to_owned());
     assert_eq!(second, expected, "only the epoch and the operation moved");
     assert_eq!(again(store, &first), second);
-    store.release(&unknown, second.epoch).unwrap();
-    expected.operation = None;
-    assert_eq!(again(store, &first), expected, "released, nothing else");
     let other = begin(store, "begins-too");
     assert!(other.generation > first.generation);
 }
@@ -154,14 +151,13 @@ fn an_older_epoch_writes_nothing(store: &dyn JournalStore) {
         store.enlist(id, epoch, &sandbox("a")),
         store.delist(id, epoch, &sandbox("a").name),
         store.decide(&decision(&old, Verdict::Commit)),
-        store.release(id, epoch),
         moved,
         ended,
     ] {
         fenced(outcome, epoch, new.epoch);
     }
     let ahead = Epoch(new.epoch.0 + 1);
-    fenced(store.release(id, ahead), ahead, new.epoch);
+    fenced(store.enlist(id, ahead, &sandbox("a")), ahead, new.epoch);
     assert_eq!(again(store, &old), new);
     assert_eq!(store.sandboxes(id).unwrap(), []);
     assert_eq!(store.decision(id).unwrap(), None);
@@ -188,7 +184,6 @@ fn forgetting_leaves_a_floor(store: &dyn JournalStore) {
     assert_eq!(store.decision(id).unwrap(), None);
     assert_eq!(store.receipt(id).unwrap(), None);
     assert_eq!(store.log(Some(id)).unwrap(), []);
-    store.release(id, epoch).unwrap();
     let gone = store.enlist(id, epoch, &sandbox("a"));
     assert!(matches!(gone, Err(JournalError::Fenced { .. })), "{gone:?}");
     let reborn = begin(store, "forgotten");
@@ -235,7 +230,7 @@ fn closing_is_final(store: &dyn JournalStore) {
     let plan = begin(store, "last");
     store.close();
     store.close();
-    let late = store.release(&plan.plan, plan.epoch);
+    let late = store.enlist(&plan.plan, plan.epoch, &sandbox("late"));
     assert!(matches!(late, Err(JournalError::Store { .. })), "{late:?}");
     assert_eq!(again(store, &plan), plan, "reading goes on");
 }

@@ -126,13 +126,6 @@ pub(crate) trait JournalStore: fmt::Debug + Send + Sync {
         durability: Durability,
     ) -> Journaled<()>;
 
-    /// Notes that the holder of `epoch` is doing nothing any more. Lazy. The epoch stays the
-    /// newest; a plan that was forgotten is not an error.
-    ///
-    /// # Errors
-    /// [`JournalError::Fenced`] if `epoch` is not the newest.
-    fn release(&self, plan: &PlanId, epoch: Epoch) -> Journaled<()>;
-
     /// The plan, if the store knows it.
     ///
     /// # Errors
@@ -181,6 +174,13 @@ pub(crate) trait JournalStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// See [`JournalStore`]; what can be said about a record is in the answer, not an error.
     fn check(&self) -> Journaled<Vec<String>>;
+
+    /// Takes writes again after a failed durable write, once it is certain what reached the disk.
+    /// Does nothing to a journal that takes writes.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`] if that cannot be made certain now; the journal stays poisoned.
+    fn revive(&self) -> Journaled<()>;
 
     /// Brings everything to disk and takes no more writes. Idempotent; reading goes on working.
     fn close(&self);

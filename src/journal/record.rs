@@ -31,7 +31,7 @@ pub(crate) struct PlanRecord {
     pub(crate) opened_unix_ms: u64,
     /// When `revision` grew last.
     pub(crate) changed_unix_ms: u64,
-    /// What the holder of the newest epoch is doing, until it releases.
+    /// What the newest taking of the lease was for; whether it is still held, the lease tells.
     pub(crate) operation: Option<String>,
 }
 

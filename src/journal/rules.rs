@@ -106,10 +106,6 @@ pub(super) enum Op {
         state: PlanState,
         receipt: String,
     },
-    Release {
-        plan: PlanId,
-        epoch: Epoch,
-    },
     Forget {
         plan: PlanId,
     },
@@ -203,13 +199,6 @@ impl Op {
                 held.rows.put_receipt(plan, receipt)?;
                 held.tell(state.as_str(), "")?;
                 held.put()?;
-            }
-            Self::Release { plan, epoch } => {
-                if rows.plan(plan)?.is_some() {
-                    let Held { rows, mut row, .. } = Held::take(rows, now, plan, *epoch)?;
-                    row.record.operation = None;
-                    rows.put_plan(&row)?;
-                }
             }
             Self::Forget { plan } => forget(rows, plan)?,
         }

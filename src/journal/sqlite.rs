@@ -144,6 +144,10 @@ impl JournalStore for SqliteJournal {
         audit::check(&fresh, &self.path)
     }
 
+    fn revive(&self) -> Journaled<()> {
+        self.writer.revive()
+    }
+
     fn close(&self) {
         self.writer.close();
         let idle = std::mem::take(&mut *self.readers.lock());
@@ -305,7 +309,10 @@ mod tests {
         journal.enlist(&id, epoch, &sandbox("site")).unwrap();
         journal.close();
         assert!(
-            matches!(journal.release(&id, epoch), Err(JournalError::Store { .. })),
+            matches!(
+                journal.enlist(&id, epoch, &sandbox("x")),
+                Err(JournalError::Store { .. })
+            ),
             "closed"
         );
         assert!(journal.plan(&id).unwrap().is_some(), "reading goes on");
@@ -388,7 +395,7 @@ mod tests {
         let end = second.plan(&plan_id("p")).unwrap().unwrap();
         assert_eq!(end.epoch.0, start + 100, "every taking has its own epoch");
         let stale = Epoch(end.epoch.0 - 1);
-        let fenced = first.release(&end.plan, stale);
+        let fenced = first.enlist(&end.plan, stale, &sandbox("late"));
         assert!(matches!(fenced, Err(JournalError::Fenced { .. })));
         assert_eq!(first.check().unwrap(), Vec::<String>::new());
     }

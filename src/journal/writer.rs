@@ -159,6 +159,32 @@ impl Writer {
         Ok(sender)
     }
 
+    /// Takes writes again after a failed flush, once it is certain what the journal holds.
+    ///
+    /// # Errors
+    /// A [`JournalError`]; the writer stays poisoned.
+    pub(super) fn revive(&self) -> Journaled<()> {
+        if !self.told.poisoned.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut queue = self.queue.lock();
+        if matches!(*queue, Queue::Closed) {
+            return Err(closed(&self.path));
+        }
+        let last = std::mem::replace(&mut *queue, Queue::Idle);
+        drop(queue);
+        if let Queue::Running(sender, thread) = last {
+            drop(sender);
+            witness::about_to_block("journal");
+            if thread.join().is_err() {
+                tracing::error!(journal = %self.path.display(), "the writer had panicked");
+            }
+        }
+        schema::make_certain(&self.path)?;
+        self.told.poisoned.store(false, Ordering::Release);
+        Ok(())
+    }
+
     /// Lets the thread finish what is queued, flush and end; no later write is taken.
     pub(super) fn close(&self) {
         let last = std::mem::replace(&mut *self.queue.lock(), Queue::Closed);
@@ -287,8 +313,9 @@ impl Task {
             undone.map_err(|error| Trouble::Unknown(failed(path, "roll back", error)))?;
             return Ok(outcomes);
         }
-        let committed = told.commit(conn);
-        committed.map_err(|error| Trouble::Unknown(failed(path, "commit", error)))?;
+        if let Err(error) = told.commit(conn) {
+            return Err(not_committed(conn, path, error));
+        }
         line.settled = true;
         told.commits.fetch_add(1, Ordering::Relaxed);
         Ok(outcomes)
@@ -343,6 +370,19 @@ impl Request {
     fn answer(&self, outcome: Reply) {
         // A caller that is gone cannot be told.
         drop(self.reply.send(outcome));
+    }
+}
+
+/// What a failed COMMIT means. A full disk is met while the log is written, before the frame that
+/// commits: the transaction can be undone for certain. After anything else nobody knows.
+fn not_committed(conn: &Connection, path: &Path, error: rusqlite::Error) -> Trouble {
+    let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+    let undone = conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok();
+    let error = failed(path, "commit", error);
+    if full && undone {
+        Trouble::Nothing(error)
+    } else {
+        Trouble::Unknown(error)
     }
 }
 

@@ -76,12 +76,6 @@ macro_rules! journal_writes {
             self.write(op, durability).map(drop)
         }
 
-        fn release(&self, plan: &PlanId, epoch: Epoch) -> Journaled<()> {
-            let plan = plan.clone();
-            self.write(Op::Release { plan, epoch }, Durability::Lazy)
-                .map(drop)
-        }
-
         fn forget(&self, plan: &PlanId) -> Journaled<()> {
             let plan = plan.clone();
             self.write(Op::Forget { plan }, Durability::Lazy).map(drop)

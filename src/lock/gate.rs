@@ -203,7 +203,7 @@ impl Gate {
         queue.push_back(Arc::clone(&waiter));
         loop {
             let timed_out = if let Some(deadline) = deadline {
-                waiter.turn.wait_until(&mut crowd, deadline)
+                waiter.turn.wait_for(&mut crowd, deadline.remaining()) && deadline.is_over()
             } else {
                 waiter.turn.wait(&mut crowd);
                 false

@@ -1,8 +1,8 @@
 //! Many plans: the public face.
 
 use crate::error::{
-    CommitError, DiffError, LockError, OpenError, OpenSandboxError, PlanFault, RecoverError,
-    RollbackError, SealError, StatusError,
+    CommitError, DiffError, LockError, OpenSandboxError, PlanFault, RecoverError, RollbackError,
+    SealError, StatusError,
 };
 use crate::id::{PlanId, ResourceName};
 use crate::lock::{KeyHandle, LockWait};
@@ -12,11 +12,12 @@ use crate::plan::{
 use crate::sandbox::Resource;
 use crate::state::PlanState;
 use crate::sync::channel::Receiver;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 mod doctor;
+#[cfg(test)]
+mod doubt_tests;
 mod gc;
 mod handle;
 mod options;
@@ -24,6 +25,7 @@ mod recover;
 mod registry;
 mod report;
 mod settler;
+#[cfg(feature = "sqlite")]
 mod store;
 
 pub use doctor::{Finding, Severity};
@@ -87,18 +89,6 @@ pub struct Stats {
 }
 
 impl SandboxManager {
-    /// Opens the store at `path`, making it if it is not there, and recovers what a crash left.
-    ///
-    /// Plans that another living process holds are left to it. What was recovered is in
-    /// [`SandboxManager::recovered`]. No thread is started before the first write.
-    ///
-    /// # Errors
-    /// [`OpenError`] if the directory cannot be a store (a link, another owner, a mode that lets
-    /// others in, a foreign or newer format) or the journal cannot be opened. Nothing was written.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::builder().store(path.as_ref()).open()
-    }
-
     /// A manager whose journal lives in memory and goes with it: for tests and for values.
     ///
     /// Sandboxes that need files get them in a private temporary directory. Nothing survives the
@@ -109,7 +99,6 @@ impl SandboxManager {
     }
 
     /// A manager with options.
-    #[must_use]
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder::default()
     }

@@ -3,13 +3,9 @@
 use super::recover::RecoveryReport;
 use super::registry::Registry;
 use super::settler::Settler;
-use super::store::Store;
 use super::{CancelFlag, Inner, SandboxManager};
 use crate::clock;
-use crate::error::OpenError;
 use crate::fs;
-#[cfg(feature = "sqlite")]
-use crate::journal::SqliteJournal;
 use crate::journal::{JournalStore, MemoryJournal};
 use crate::lock::{LockTable, LockWait};
 use crate::plan::{EventHub, Places, Services, Without};
@@ -36,9 +32,9 @@ pub const DEFAULT_LOCK_WAIT: LockWait = LockWait::For(Duration::from_secs(30));
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ManagerBuilder {
-    store: Option<PathBuf>,
+    pub(super) store: Option<PathBuf>,
     wait: LockWait,
-    recover_at_open: bool,
+    pub(super) recover_at_open: bool,
     kinds: BTreeMap<&'static str, Arc<dyn Kind>>,
     cancelled: CancelFlag,
     without: Without,
@@ -98,35 +94,6 @@ impl ManagerBuilder {
         self
     }
 
-    /// Opens the store.
-    ///
-    /// # Errors
-    /// As [`SandboxManager::open`].
-    #[cfg(feature = "sqlite")]
-    pub fn open(self) -> Result<SandboxManager, OpenError> {
-        let path = match &self.store {
-            Some(path) => path.clone(),
-            None => default_store().ok_or(OpenError::NoHome)?,
-        };
-        let store = Store::open(&path)?;
-        let journal = Arc::new(SqliteJournal::open(&store.root)?);
-        let places = Places::new(store.root.join("plans"), store.id.clone());
-        let leases = Some(store.root.join("locks"));
-        let recover = self.recover_at_open;
-        let mut manager = self.build(journal, places, leases);
-        if recover {
-            let report = manager.recover();
-            let report = report.unwrap_or_else(|error| {
-                tracing::error!(%error, "recovery at open failed");
-                RecoveryReport::default()
-            });
-            if let Some(inner) = Arc::get_mut(&mut manager.inner) {
-                inner.recovered = report;
-            }
-        }
-        Ok(manager)
-    }
-
     /// A manager that lives in memory, as [`SandboxManager::in_memory`].
     #[must_use]
     pub fn in_memory(self) -> SandboxManager {
@@ -140,7 +107,7 @@ impl ManagerBuilder {
         manager
     }
 
-    fn build(
+    pub(super) fn build(
         self,
         journal: Arc<dyn JournalStore>,
         places: Places,

@@ -249,7 +249,7 @@ impl Locked {
                     conflicts.extend(found.into_iter().map(|conflict| Conflict {
                         resource: Some(name.clone()),
                         ..conflict
-                    }))
+                    }));
                 }
                 Err(error) => failure = failure.or(Some((name, error))),
             }
@@ -370,7 +370,15 @@ impl Locked {
             serde_json::to_string(&body).map_err(|error| self.in_doubt(Stage::Apply, error))?;
         let journal = &self.services.journal;
         let stored = journal.finish(&self.plan, self.epoch(), next, &text, Durability::Lazy);
-        stored.map_err(|error| self.in_doubt(Stage::Apply, error))?;
+        stored.map_err(|source| match event {
+            // Nothing was decided or applied: whatever became of this write, everything is old.
+            PlanEvent::Nothing => PlanFault::Journal {
+                plan: self.plan.clone(),
+                source,
+            }
+            .into(),
+            _ => self.in_doubt(Stage::Apply, source),
+        })?;
         self.step(event)?;
         crash::point("commit.recorded");
         Ok(Receipt::first(body))

@@ -156,6 +156,10 @@ pub(crate) struct Locked {
     /// Where the plan is now; the journal knows the durable part of it.
     state: PlanState,
     body: Body,
+    /// The plan was sealed by its caller, before this taking of the lock.
+    sealed_before: bool,
+    /// The body matches the journal; nobody else can write while the lock is held.
+    loaded: bool,
     /// Fields drop in this order: the lease goes before the mutex of this process.
     lease: Option<Lease>,
     guard: KeyGuard<PlanId>,
@@ -205,6 +209,8 @@ impl Locked {
             record,
             state,
             body: Body::default(),
+            sealed_before: state == PlanState::Sealed,
+            loaded: false,
             lease,
             guard,
         })
@@ -324,7 +330,7 @@ impl Locked {
     /// no longer enlisted, and sweeps what a crash left half opened.
     pub(crate) fn load(&mut self) -> Result<(), PlanFault> {
         let next = self.body.epoch + 1 == self.record.epoch.0;
-        if next && !self.body.participants.is_empty() {
+        if self.loaded || (next && !self.body.participants.is_empty()) {
             return Ok(());
         }
         let journal_fault = self.journal_fault();
@@ -358,8 +364,7 @@ impl Locked {
                 .participants
                 .insert(participant.record.name.clone(), participant);
         }
-        self.body.generation = self.record.generation;
-        self.body.epoch = self.record.epoch.0;
+        self.loaded = true;
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use super::participants::{call, each};
 use super::receipt::{PlanDiff, ResourceDiff};
+use super::settle::discard;
 use super::{Locked, Participant, Services};
 use crate::crash;
 use crate::error::{
@@ -82,10 +83,17 @@ impl Locked {
         &mut self,
         mut record: SandboxRecord,
         place: Place,
-        sandbox: Box<dyn Sandbox>,
+        mut sandbox: Box<dyn Sandbox>,
     ) -> Result<Opened, OpenSandboxError> {
         record.record = sandbox.record();
-        self.enlist(&record)?;
+        if let Err(fault) = self.enlist(&record) {
+            // Nobody will ever find this sandbox again: what it holds must go now.
+            let dropped = discard(&self.services, (&self.plan, &record.name), &mut *sandbox);
+            if let Err(error) = dropped {
+                tracing::warn!(plan.id = %self.plan, %error, "a sandbox that nobody knows stays");
+            }
+            return Err(fault.into());
+        }
         crash::point("open.viewed");
         let name = record.name.clone();
         let participant = Participant {
@@ -255,26 +263,29 @@ impl Locked {
                     stage: Stage::Seal,
                     source: Box::new(source),
                 })?;
-        let records: Vec<SandboxRecord> = self.refreshed_records();
-        for record in &records {
-            self.enlist(record)?;
-        }
+        self.keep_records()?;
         self.record_step(PlanEvent::Seal, ("seal", ""), Durability::Flushed)?;
         Ok(self.diff_of(&sealed))
     }
 
-    /// Every participant's record as it is now, after a seal or an unseal.
-    pub(super) fn refreshed_records(&mut self) -> Vec<SandboxRecord> {
-        let participants = self.body.participants.values_mut();
-        participants
-            .filter_map(|participant| {
-                participant.record.record = participant.sandbox.as_ref().ok()?.record();
-                Some(participant.record.clone())
-            })
-            .collect()
+    /// Writes down every participant whose record changed, after a seal or an unseal.
+    pub(super) fn keep_records(&mut self) -> Result<(), PlanFault> {
+        let mut changed = Vec::new();
+        for participant in self.body.participants.values_mut() {
+            let Ok(sandbox) = &participant.sandbox else {
+                continue;
+            };
+            let record = sandbox.record();
+            if record != participant.record.record {
+                participant.record.record = record;
+                changed.push(participant.record.clone());
+            }
+        }
+        changed.iter().try_for_each(|record| self.enlist(record))
     }
 
-    /// Seals every participant, in the order of names.
+    /// Seals every participant, in the order of names; a plan that was sealed by its caller keeps
+    /// that seal.
     pub(super) fn seal_participants(
         &mut self,
     ) -> Result<Vec<(ResourceName, Sealed)>, (ResourceName, ParticipantError)> {
@@ -284,7 +295,12 @@ impl Locked {
             }
         }
         let (plan, services) = (self.plan.clone(), self.services.clone());
+        let stale = !self.sealed_before;
         let sealed = each(&plan, self.seats(), &|name, sandbox| {
+            if stale {
+                // A seal that an earlier, failed commit left behind is not the plan's.
+                sandbox.unseal()?;
+            }
             services.work((&plan, name, Stage::Seal), |work| sandbox.seal(work))
         });
         sealed

@@ -6,9 +6,9 @@
 
 use super::order::Rank;
 use super::witness::{self, Held, Tag};
-use crate::clock::Deadline;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 /// A mutual exclusion latch with a [`Rank`]. A panic under it does not poison it.
 pub struct Mutex<T> {
@@ -225,15 +225,14 @@ impl Condvar {
         self.0.wait(&mut guard.inner);
     }
 
-    /// As [`Condvar::wait`], until `deadline` at the latest. True if the deadline passed.
+    /// As [`Condvar::wait`], for `longest` at the most. True if that ran out.
     ///
     /// # Panics
     /// In a debug build, if the thread holds another latch that must not be held while it blocks.
     #[track_caller]
-    pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Deadline) -> bool {
+    pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, longest: Duration) -> bool {
         witness::about_to_wait();
-        let longest = deadline.remaining();
-        self.0.wait_for(&mut guard.inner, longest).timed_out() && deadline.is_over()
+        self.0.wait_for(&mut guard.inner, longest).timed_out()
     }
 
     /// Wakes one waiter, if there is one.

@@ -31,7 +31,10 @@ fn lay_out(home: &Path) {
 
 fn write(path: &Path, text: &str) {
     use std::io::Write as _;
-    std::fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+    std::fs::File::create(path)
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
 }
 
 fn change(view: &Path) {
@@ -49,17 +52,23 @@ fn open(home: &Path) -> SandboxManager {
 /// Opens the plan and changes everything in it.
 fn work(manager: &SandboxManager, home: &Path, register: &VersionRegister<u32>) {
     for name in ["left", "right"] {
-        let sandbox = manager.open_sandbox(&plan(PLAN), Directory::at(home.join(name))).unwrap();
+        let sandbox = manager
+            .open_sandbox(&plan(PLAN), Directory::at(home.join(name)))
+            .unwrap();
         change(sandbox.path());
     }
-    let value = manager.open_sandbox(&plan(PLAN), Value::of(register)).unwrap();
+    let value = manager
+        .open_sandbox(&plan(PLAN), Value::of(register))
+        .unwrap();
     value.set("2", 2).unwrap();
 }
 
 /// The test that children run; in the parent it does nothing.
 #[test]
 fn child_entry() {
-    let Some((task, home)) = child::task() else { return };
+    let Some((task, home)) = child::task() else {
+        return;
+    };
     let register = VersionRegister::new("1", 1_u32);
     if task == "recover" {
         let manager = open(&home);
@@ -109,7 +118,10 @@ fn points_of(task: &str) -> BTreeMap<String, u64> {
 fn crash_in(home: &Path, task: &str, point: &str, k: u64) {
     let mut command = child::command("crash::child_entry", task, home);
     let status = child::run(command.env("PLANBOX_CRASH_AT", format!("{point}:{k}")));
-    assert!(child::was_killed(status), "{task} was not killed at {point}:{k}: {status:?}");
+    assert!(
+        child::was_killed(status),
+        "{task} was not killed at {point}:{k}: {status:?}"
+    );
 }
 
 fn both(home: &Path) -> [Manifest; 2] {
@@ -128,22 +140,35 @@ fn expected_new() -> [Manifest; 2] {
 fn without_times(trees: [Manifest; 2]) -> [Manifest; 2] {
     trees.map(|tree| {
         let cut = |line: String| line.split(" mtime").next().unwrap_or_default().to_owned();
-        tree.into_iter().map(|(path, line)| (path, cut(line))).collect()
+        tree.into_iter()
+            .map(|(path, line)| (path, cut(line)))
+            .collect()
     })
 }
 
 /// Recovers three times and says whether everything is new; it must be all old or all new.
 fn recover_and_judge(home: &Path, old: &[Manifest; 2], new: &[Manifest; 2], label: &str) -> bool {
     let first = open(home);
-    assert!(first.recovered().is_clean(), "{label}: {:?}", first.recovered());
+    assert!(
+        first.recovered().is_clean(),
+        "{label}: {:?}",
+        first.recovered()
+    );
     drop(first);
     let after = both(home);
     let everything_new = without_times(after.clone()) == *new;
-    assert!(everything_new || after == *old, "{label}: mixed or damaged: {after:#?}");
+    assert!(
+        everything_new || after == *old,
+        "{label}: mixed or damaged: {after:#?}"
+    );
     let full = [manifest(&home.join("left")), manifest(&home.join("right"))];
     for _ in 0..2 {
         let again = open(home);
-        assert!(again.recovered().plans.is_empty(), "{label}: {:?}", again.recovered());
+        assert!(
+            again.recovered().plans.is_empty(),
+            "{label}: {:?}",
+            again.recovered()
+        );
         assert!(again.recover().unwrap().plans.is_empty(), "{label}");
     }
     let later = [manifest(&home.join("left")), manifest(&home.join("right"))];
@@ -166,7 +191,10 @@ fn check_point(task: &str, point: &str, k: u64, new: &[Manifest; 2]) -> bool {
     let manager = open(home);
     let status = manager.status(&plan(PLAN));
     match (task, everything_new) {
-        (_, true) => assert!(manager.receipt(&plan(PLAN)).unwrap().is_some(), "{label}: a receipt"),
+        (_, true) => assert!(
+            manager.receipt(&plan(PLAN)).unwrap().is_some(),
+            "{label}: a receipt"
+        ),
         ("rollback", false) => drop(status),
         (_, false) => keeps_the_work(&manager, &label),
     }
@@ -176,14 +204,26 @@ fn check_point(task: &str, point: &str, k: u64, new: &[Manifest; 2]) -> bool {
 /// A plan that came out old still has its sandboxes; without the value of the dead process, its
 /// directories can be given up and nothing is left behind.
 fn keeps_the_work(manager: &SandboxManager, label: &str) {
-    let Ok(status) = manager.status(&plan(PLAN)) else { return };
+    let Ok(status) = manager.status(&plan(PLAN)) else {
+        return;
+    };
     assert_eq!(status.state, PlanState::Open, "{label}");
-    for sandbox in status.sandboxes.iter().filter(|sandbox| sandbox.path.is_some()) {
+    for sandbox in status
+        .sandboxes
+        .iter()
+        .filter(|sandbox| sandbox.path.is_some())
+    {
         let view = Path::new(sandbox.path.as_deref().unwrap_or_default());
-        assert!(view.join("keep.txt").exists(), "{label}: the sandbox is kept");
+        assert!(
+            view.join("keep.txt").exists(),
+            "{label}: the sandbox is kept"
+        );
     }
     manager.rollback_all(&plan(PLAN)).unwrap();
-    assert!(manager.status(&plan(PLAN)).unwrap().sandboxes.is_empty(), "{label}");
+    assert!(
+        manager.status(&plan(PLAN)).unwrap().sandboxes.is_empty(),
+        "{label}"
+    );
 }
 
 fn sweep(task: &str) -> (usize, usize) {
@@ -203,7 +243,10 @@ fn sweep(task: &str) -> (usize, usize) {
 fn a_commit_killed_anywhere_is_all_old_or_all_new() {
     let (runs, completed) = sweep("commit");
     assert!(runs >= 15, "{runs} points");
-    assert!(0 < completed && completed < runs, "some come out old, some new");
+    assert!(
+        0 < completed && completed < runs,
+        "some come out old, some new"
+    );
 }
 
 #[test]
@@ -223,7 +266,10 @@ fn a_rollback_killed_anywhere_leaves_everything_old() {
 fn a_recovery_killed_anywhere_is_finished_by_the_next() {
     let (runs, completed) = sweep("recover");
     assert!(runs >= 3, "{runs} points");
-    assert_eq!(completed, runs, "the decision was durable before the first crash");
+    assert_eq!(
+        completed, runs,
+        "the decision was durable before the first crash"
+    );
 }
 
 /// A point that no sweep passes would never be tested.

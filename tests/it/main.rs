@@ -1,5 +1,11 @@
 //! One binary for all integration tests.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    reason = "a test stops where it cannot go on, tells what it swept, and needs no ranked latch"
+)]
 
 #[cfg(feature = "cli")]
 mod cli;
@@ -7,3 +13,4 @@ mod commit;
 mod crash;
 mod processes;
 mod support;
+mod tidy;

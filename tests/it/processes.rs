@@ -18,16 +18,26 @@ fn open(home: &Path) -> SandboxManager {
 fn lay_out(home: &Path) {
     let root = home.join("root");
     std::fs::create_dir(&root).unwrap();
-    std::fs::File::create(root.join("a")).unwrap().write_all(b"old").unwrap();
+    std::fs::File::create(root.join("a"))
+        .unwrap()
+        .write_all(b"old")
+        .unwrap();
     let manager = open(home);
-    let sandbox = manager.open_sandbox(&plan(PLAN), Directory::at(&root)).unwrap();
-    std::fs::File::create(sandbox.path().join("a")).unwrap().write_all(b"newer").unwrap();
+    let sandbox = manager
+        .open_sandbox(&plan(PLAN), Directory::at(&root))
+        .unwrap();
+    std::fs::File::create(sandbox.path().join("a"))
+        .unwrap()
+        .write_all(b"newer")
+        .unwrap();
 }
 
 /// The test that children run; in the parent it does nothing.
 #[test]
 fn child_entry() {
-    let Some((task, home)) = child::task() else { return };
+    let Some((task, home)) = child::task() else {
+        return;
+    };
     let manager = open(&home);
     match task.as_str() {
         "commit" => {
@@ -60,24 +70,39 @@ fn two_processes_commit_one_plan_and_agree_on_the_receipt() {
         lay_out(home.path());
         let start = || {
             let mut command = child::command("processes::child_entry", "commit", home.path());
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null());
             command.spawn().unwrap()
         };
         let mut children = [start(), start()];
         // The start barrier: both have their input closed at the same moment.
-        children.iter_mut().for_each(|child| drop(child.stdin.take()));
+        for child in &mut children {
+            drop(child.stdin.take());
+        }
         let said: Vec<String> = children
             .map(|child| {
                 let output = child.wait_with_output().unwrap();
                 assert!(output.status.success());
                 let text = String::from_utf8(output.stdout).unwrap();
-                text.lines().find(|line| line.starts_with("receipt")).unwrap().to_owned()
+                text.lines()
+                    .find(|line| line.starts_with("receipt"))
+                    .unwrap()
+                    .to_owned()
             })
             .into();
-        let firsts = said.iter().filter(|line| line.starts_with("receipt false")).count();
+        let firsts = said
+            .iter()
+            .filter(|line| line.starts_with("receipt false"))
+            .count();
         assert_eq!(firsts, 1, "exactly one committed: {said:?}");
         let epoch = |line: &String| line.split(' ').next_back().unwrap().to_owned();
-        assert_eq!(epoch(&said[0]), epoch(&said[1]), "both have the same receipt");
+        assert_eq!(
+            epoch(&said[0]),
+            epoch(&said[1]),
+            "both have the same receipt"
+        );
         assert_eq!(std::fs::read(home.path().join("root/a")).unwrap(), b"newer");
     }
 }
@@ -91,8 +116,11 @@ fn a_killed_holder_frees_the_plan_at_once() {
     let manager = open(home.path());
     let busy = manager.try_commit_all(&plan(PLAN)).unwrap_err();
     assert_eq!(busy.code(), "busy");
-    let text = format!("{:?}", busy);
-    assert!(text.contains(&holder.id().to_string()), "the holder is named: {text}");
+    let text = format!("{busy:?}");
+    assert!(
+        text.contains(&holder.id().to_string()),
+        "the holder is named: {text}"
+    );
     let seen = manager.status(&plan(PLAN)).unwrap();
     assert_eq!(seen.holder.unwrap().pid, holder.id());
     holder.kill().unwrap();
@@ -107,8 +135,11 @@ fn a_child_process_inherits_no_lock() {
     lay_out(home.path());
     let manager = open(home.path());
     let hold = manager.hold_existing(&plan(PLAN), "hold").unwrap();
-    let mut sleeper =
-        Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut sleeper = Command::new("cat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     drop(hold);
     let other = open(home.path());
     other.try_commit_all(&plan(PLAN)).unwrap();
@@ -137,9 +168,14 @@ fn a_superseded_executor_can_decide_nothing() {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }
     let other = open(home.path());
-    other.rollback_all(&plan(PLAN)).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| other.rollback_all(&plan(PLAN)).unwrap());
+    });
     let error = hold.commit_all(&CommitOptions::default()).unwrap_err();
-    assert!(["fenced", "sandbox-lost", "io"].contains(&error.code()), "{error:?}");
+    assert!(
+        ["fenced", "sandbox-lost", "io"].contains(&error.code()),
+        "{error:?}"
+    );
     assert_eq!(std::fs::read(home.path().join("root/a")).unwrap(), b"old");
     assert_eq!(other.status(&plan(PLAN)).unwrap().state, PlanState::Aborted);
 }

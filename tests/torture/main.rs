@@ -8,7 +8,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::panic,
+    clippy::disallowed_methods,
     reason = "a program that prints a table and stops at the first surprise"
 )]
 
@@ -44,10 +44,16 @@ enum Verdict {
 const CELLS: [Cell; 7] = [
     ("kill -9 in the middle of the apply", killed_in_apply),
     ("a person edits a file meanwhile", edited_meanwhile),
-    ("disk full while committing, store beside the tree", full_disk_same),
+    (
+        "disk full while committing, store beside the tree",
+        full_disk_same,
+    ),
     ("disk full under the tree, store elsewhere", full_disk_tree),
     ("two plans change different files", disjoint),
-    ("an immutable file (or unwritable directory) in the middle", immutable),
+    (
+        "an immutable file (or unwritable directory) in the middle",
+        immutable,
+    ),
     ("a parent becomes a symlink to the outside", symlink_swapped),
 ];
 
@@ -74,14 +80,20 @@ fn main() -> ExitCode {
             }
             Err(panic) => {
                 failed += 1;
-                let text = panic.downcast_ref::<String>().map_or("see above", String::as_str);
+                let text = panic
+                    .downcast_ref::<String>()
+                    .map_or("see above", String::as_str);
                 format!("FAIL: {text}")
             }
         };
         println!("| {name} | {text} |");
     }
     println!("\n{passed} passed, {failed} failed, {skipped} skipped");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// A home with a real tree and a store.
@@ -97,7 +109,11 @@ impl Home {
         let dir = guard.path().to_owned();
         fs::create_dir(dir.join("tree")).unwrap();
         let store = dir.join("store");
-        Self { dir, store, _guard: Some(guard) }
+        Self {
+            dir,
+            store,
+            _guard: Some(guard),
+        }
     }
 
     fn tree(&self) -> PathBuf {
@@ -112,7 +128,11 @@ impl Home {
 
     fn open(&self, plan: &str) -> PathBuf {
         let tree = self.tree();
-        let opened = self.planbox(&["open", plan, "--dir"]).arg(&tree).output().unwrap();
+        let opened = self
+            .planbox(&["open", plan, "--dir"])
+            .arg(&tree)
+            .output()
+            .unwrap();
         assert_eq!(code(&opened), DONE, "open: {}", said(&opened));
         let path = self.planbox(&["path", plan, "dir"]).output().unwrap();
         assert_eq!(code(&path), DONE, "path: {}", said(&path));
@@ -133,7 +153,10 @@ fn said(output: &Output) -> String {
 }
 
 fn write(path: &Path, text: &str) {
-    File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+    File::create(path)
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
 }
 
 /// Name -> content of every file directly in `tree`.
@@ -151,7 +174,10 @@ fn contents(tree: &Path) -> BTreeMap<String, Vec<u8>> {
 
 fn fill(dir: &Path, files: usize, text: &str) {
     for index in 0..files {
-        write(&dir.join(format!("f{index:04}")), &format!("{text} {index}"));
+        write(
+            &dir.join(format!("f{index:04}")),
+            &format!("{text} {index}"),
+        );
     }
 }
 
@@ -169,9 +195,17 @@ fn killed_in_apply() -> Verdict {
             .env("PLANBOX_CRASH_AT", format!("apply.between:{after}"))
             .output()
             .unwrap();
-        assert_eq!(killed.status.signal(), Some(9), "not killed: {}", said(&killed));
+        assert_eq!(
+            killed.status.signal(),
+            Some(9),
+            "not killed: {}",
+            said(&killed)
+        );
         let between = contents(&home.tree());
-        assert!(between != old && between != new, "the kill was not in the middle");
+        assert!(
+            between != old && between != new,
+            "the kill was not in the middle"
+        );
         let recovered = home.run(&["recover"]);
         assert_eq!(code(&recovered), DONE, "recover: {}", said(&recovered));
         let after = contents(&home.tree());
@@ -180,7 +214,9 @@ fn killed_in_apply() -> Verdict {
         new_count += usize::from(after == new);
     }
     let runs = KILL_AFTER.len();
-    Verdict::Pass(format!("{runs} kills: {old_count} all old, {new_count} all new, 0 mixed"))
+    Verdict::Pass(format!(
+        "{runs} kills: {old_count} all old, {new_count} all new, 0 mixed"
+    ))
 }
 
 fn edited_meanwhile() -> Verdict {
@@ -193,7 +229,11 @@ fn edited_meanwhile() -> Verdict {
     let output = home.run(&["commit", "p"]);
     assert_eq!(code(&output), CONFLICT, "{}", said(&output));
     assert_eq!(contents(&home.tree()), theirs, "something was written");
-    assert!(said(&output).contains("f0001"), "the path is named: {}", said(&output));
+    assert!(
+        said(&output).contains("f0001"),
+        "the path is named: {}",
+        said(&output)
+    );
     assert_eq!(contents(&view).len(), 3, "the sandbox is kept");
     Verdict::Pass("refused with 4, the edit and the sandbox are kept".to_owned())
 }
@@ -210,10 +250,16 @@ fn disjoint() -> Verdict {
         assert_eq!(code(&output), DONE, "{plan}: {}", said(&output));
     }
     let now = contents(&home.tree());
-    for (name, text) in
-        [("f0000", "by the first"), ("f0001", "by the second"), ("f0002", "by a person")]
-    {
-        assert_eq!(now[name], text.as_bytes(), "{name}");
+    for (name, text) in [
+        ("f0000", "by the first"),
+        ("f0001", "by the second"),
+        ("f0002", "by a person"),
+    ] {
+        assert_eq!(
+            now.get(name).map(Vec::as_slice),
+            Some(text.as_bytes()),
+            "{name}"
+        );
     }
     Verdict::Pass("both land, and so does a person's edit of a third".to_owned())
 }
@@ -226,7 +272,11 @@ fn immutable() -> Verdict {
     fill(&view, 3, "new and longer");
     let middle = home.tree().join("f0001");
     let chattr = |flag: &str| {
-        Command::new("chattr").arg(flag).arg(&middle).status().is_ok_and(|status| status.success())
+        Command::new("chattr")
+            .arg(flag)
+            .arg(&middle)
+            .status()
+            .is_ok_and(|status| status.success())
     };
     if !chattr("+i") {
         return unwritable();
@@ -236,9 +286,18 @@ fn immutable() -> Verdict {
     assert!(chattr("-i"));
     assert_eq!(code(&output), FAILED_OLD, "{}", said(&output));
     assert_eq!(now, old, "something was written");
-    assert!(said(&output).contains("f0001"), "the path is named: {}", said(&output));
+    assert!(
+        said(&output).contains("f0001"),
+        "the path is named: {}",
+        said(&output)
+    );
     let again = home.run(&["commit", "p"]);
-    assert_eq!(code(&again), DONE, "after clearing the flag: {}", said(&again));
+    assert_eq!(
+        code(&again),
+        DONE,
+        "after clearing the flag: {}",
+        said(&again)
+    );
     Verdict::Pass("refused with 1, everything old; commits once the flag is cleared".to_owned())
 }
 
@@ -278,9 +337,16 @@ fn symlink_swapped() -> Verdict {
     std::os::unix::fs::symlink(&outside, home.tree().join("d")).unwrap();
     let output = home.run(&["commit", "p"]);
     assert_ne!(code(&output), DONE, "{}", said(&output));
-    assert_eq!(fs::read(outside.join("f")).unwrap(), b"not ours", "written outside the root");
+    assert_eq!(
+        fs::read(outside.join("f")).unwrap(),
+        b"not ours",
+        "written outside the root"
+    );
     assert_eq!(fs::read(home.dir.join("moved/f")).unwrap(), b"old");
-    Verdict::Pass(format!("refused with {}, nothing outside is touched", code(&output)))
+    Verdict::Pass(format!(
+        "refused with {}, nothing outside is touched",
+        code(&output)
+    ))
 }
 
 fn full_disk_same() -> Verdict {
@@ -297,8 +363,20 @@ fn in_namespace(case: &str) -> Verdict {
     let me = std::env::current_exe().unwrap();
     let probe = |flags: &str| {
         let mut command = Command::new("unshare");
-        command.args([flags, "--", "mount", "-t", "tmpfs", "-o", "size=1m", "planbox-test"]);
-        command.arg(home.path()).output().is_ok_and(|output| output.status.success())
+        command.args([
+            flags,
+            "--",
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            "size=1m",
+            "planbox-test",
+        ]);
+        command
+            .arg(home.path())
+            .output()
+            .is_ok_and(|output| output.status.success())
     };
     let Some(flags) = ["-m", "-Urm"].into_iter().find(|flags| probe(flags)) else {
         return Verdict::Skip("no mount namespace is to be had here".to_owned());
@@ -328,7 +406,11 @@ fn full_disk_inside(case: &str, home: &Path) {
         "same" => small.join("store"),
         _ => home.join("store"),
     };
-    let home = Home { dir: small.clone(), store, _guard: None };
+    let home = Home {
+        dir: small.clone(),
+        store,
+        _guard: None,
+    };
     fs::create_dir(home.tree()).unwrap();
     fill(&home.tree(), 3, "old");
     let old = contents(&home.tree());

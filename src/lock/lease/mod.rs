@@ -134,6 +134,16 @@ impl Drop for Lease {
     }
 }
 
+/// How one attempt on an open lock file ended.
+#[derive(Debug)]
+enum Attempt {
+    Taken(File),
+    /// Somebody else has it.
+    Held,
+    /// The file was removed after it had been opened: the lock of nothing.
+    Stale,
+}
+
 /// The place of a lock file.
 #[derive(Debug)]
 struct Door {
@@ -180,16 +190,26 @@ impl Door {
         Ok(file)
     }
 
-    /// Takes the lock if it is free, and makes sure that it is the lock of this name.
+    /// Takes the lock of this name if it is free.
     fn attempt(&self) -> io::Result<Option<File>> {
         loop {
-            let file = self.open(OFlags::RDWR | OFlags::CREATE)?;
-            if !try_flock(&file, FlockOperation::NonBlockingLockExclusive)? {
-                return Ok(None);
+            match self.lock(self.open(OFlags::RDWR | OFlags::CREATE)?)? {
+                Attempt::Taken(file) => return Ok(Some(file)),
+                Attempt::Held => return Ok(None),
+                Attempt::Stale => {}
             }
-            if self.is_named(&file)? {
-                return Ok(Some(file));
-            }
+        }
+    }
+
+    /// Takes the lock of `file` if it is free, and then makes sure that it is the lock of this name.
+    fn lock(&self, file: File) -> io::Result<Attempt> {
+        if !try_flock(&file, FlockOperation::NonBlockingLockExclusive)? {
+            return Ok(Attempt::Held);
+        }
+        if self.is_named(&file)? {
+            Ok(Attempt::Taken(file))
+        } else {
+            Ok(Attempt::Stale)
         }
     }
 

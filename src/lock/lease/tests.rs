@@ -61,14 +61,15 @@ fn the_lease_of_a_removed_file_is_not_a_lease() {
     let home = directory();
     let lease = take(home.path(), LockWait::Try).expect("free");
     let door = Door::at(home.path(), NAME).expect("a directory");
-    // A taker that opened the file before it was retired, and locks it afterwards.
-    let early = door.open(OFlags::RDWR).expect("the file");
+    // Two takers that opened the file before it was retired, and lock it afterwards.
+    let early = || door.open(OFlags::RDWR).expect("the file");
+    let (first, second) = (early(), early());
+    assert!(matches!(door.lock(early()), Ok(Attempt::Held)));
     lease.retire();
     assert!(!home.path().join(NAME).exists());
-    assert!(try_flock(&early, FlockOperation::NonBlockingLockExclusive).expect("a lock"));
-    assert!(!door.is_named(&early).expect("an answer"));
+    assert!(matches!(door.lock(first), Ok(Attempt::Stale)));
     let _lease = take(home.path(), LockWait::Try).expect("the next file is free");
-    assert!(!door.is_named(&early).expect("an answer"));
+    assert!(matches!(door.lock(second), Ok(Attempt::Stale)));
 }
 
 #[test]

@@ -204,6 +204,17 @@ fn two_newcomers_both_hold(careless: bool) -> bool {
 }
 
 #[test]
+fn a_newcomer_that_lost_the_race_to_insert_uses_the_slot_of_the_winner() {
+    let table = table();
+    let winner = table.shared.slot(&1_u64);
+    // It looked before the winner inserted, and found nothing.
+    let found = table.shared.find_or_insert(&1);
+    assert!(Arc::ptr_eq(&winner, &found));
+    let later = table.shared.find(&1).expect("the winner's");
+    assert!(Arc::ptr_eq(&winner, &later));
+}
+
+#[test]
 fn a_dying_slot_never_removes_the_entry_of_a_living_one() {
     assert!(!two_newcomers_both_hold(false));
 }

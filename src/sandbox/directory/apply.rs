@@ -9,6 +9,7 @@
 use super::attributes;
 use super::ends::{Ends, conflict, conflict_within, split};
 use super::ops::{Act, Image, Op, RedoFile};
+use super::restored::Restored;
 use super::staging::slot;
 use super::times::Times;
 use super::tree::differs;
@@ -39,7 +40,9 @@ pub(super) fn apply(ends: &mut Ends, redo: &RedoFile, work: &Work<'_>) -> Outcom
                 replace(ends, &mut times, op, (*slot, staged, base))?;
             }
             Act::Delete { slot, base } => delete(ends, &mut times, op, (*slot, base))?,
-            Act::Meta { old, new, .. } => attributes::move_to(ends, op, (old, new))?,
+            Act::Meta { slot, old, new, .. } => {
+                attributes::set(ends, op, (*slot, old, new))?;
+            }
         }
         // A decided step goes on, whoever wishes to stop.
         drop(work.step(done, total, "entries"));
@@ -103,6 +106,7 @@ fn replace(
     let full = ends.tree.full(&op.path);
     if staged.is_inode(&waiting) {
         let dir = enter(ends.tree.enter(&parent, op.parent), op)?;
+        untouched((dir, name), base, &ends.restored, op)?;
         times.before(dir);
         match dir.exchange(name, &ends.staging.new, OsStr::new(&slot)) {
             Err(error) if is(&error, Errno::NOENT) => {
@@ -151,6 +155,7 @@ fn delete(
     let full = ends.tree.full(&op.path);
     if Ends::slot(&ends.staging.old, &slot)?.is_none() {
         let dir = enter(ends.tree.enter(&parent, op.parent), op)?;
+        untouched((dir, name), base, &ends.restored, op)?;
         times.before(dir);
         match dir.rename_new(name, &ends.staging.old, OsStr::new(&slot)) {
             Err(error) if is(&error, Errno::NOENT) => {
@@ -173,6 +178,31 @@ fn delete(
     times.after(dir);
     Err(ParticipantError::conflict(vec![conflict_within(
         op, theirs,
+    )]))
+}
+
+/// Looks at an original right before it is displaced. What is seen afterwards tells the same,
+/// except that somebody wrote to it and set size and time back.
+fn untouched(
+    (dir, name): (&Dir, &OsStr),
+    base: &Image,
+    restored: &Restored,
+    op: &Op,
+) -> Outcome<()> {
+    let stat = dir
+        .stat_at(name)
+        .map_err(|error| ParticipantError::io("look at a name", name, error))?;
+    let same = stat.is_some_and(|stat| {
+        let known = base.ctime.is_none_or(|ctime| ctime == stat.ctime)
+            || restored.ctime_of(stat.id()) == Some(stat.ctime);
+        base.is_unmodified(&stat) && known
+    });
+    if same {
+        return Ok(());
+    }
+    Err(ParticipantError::conflict(vec![conflict(
+        op,
+        stat.as_ref(),
     )]))
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Conflict, Fault, ParticipantError};
 use crate::fs::{Dir, FileKind, Stat};
 use crate::sandbox::{Outcome, Work};
 use rustix::io::Errno;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -59,6 +59,7 @@ pub(super) fn check(
         checker.operation(ends, op)?;
         work.step(done, total, "entries")?;
     }
+    forget_shared_ctimes(&mut ops);
     let times = sealed
         .times
         .iter()
@@ -191,6 +192,7 @@ impl Checker<'_> {
         let mut image = Image::of(stat).ok_or_else(|| {
             ParticipantError::new(Fault::Corrupt, "a manifest with a special file in it")
         })?;
+        image.ctime = Some(stat.ctime);
         if image.what == What::Directory {
             let sides = (self.manifest, self.restored);
             let seen = subtree::compare((dir, name), sides, (index, op), self.work)?;
@@ -229,6 +231,23 @@ impl Checker<'_> {
             *old = now;
         }
         Ok(())
+    }
+}
+
+/// An original with several names that all go is changed by our own first rename of it.
+fn forget_shared_ctimes(ops: &mut [Op]) {
+    let mut seen: HashMap<(u64, u64), u32> = HashMap::new();
+    for op in ops.iter() {
+        if let Act::Replace { base, .. } | Act::Delete { base, .. } = &op.act {
+            *seen.entry((base.dev, base.ino)).or_default() += 1;
+        }
+    }
+    for op in ops {
+        if let Act::Replace { base, .. } | Act::Delete { base, .. } = &mut op.act
+            && seen.get(&(base.dev, base.ino)) != Some(&1)
+        {
+            base.ctime = None;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The two ends of every rename: the real tree and the staging, both held open.
 
 use super::ops::{Op, describe_stat};
+use super::restored::Restored;
 use super::staging::Staging;
 use super::text::Rel;
 use crate::error::{Conflict, Fault, ParticipantError};
@@ -144,6 +145,8 @@ pub(super) struct Ends {
     pub(super) staging: Staging,
     /// Where the staging is, for messages only.
     pub(super) staging_path: PathBuf,
+    /// What a take-back put back.
+    pub(super) restored: Restored,
 }
 
 impl Ends {

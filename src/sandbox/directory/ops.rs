@@ -53,7 +53,8 @@ impl What {
 
 /// One inode as it was seen: enough to know it again after it was renamed.
 ///
-/// The time of change is not part of it, because a rename sets it.
+/// The time of change is no part of that, because a rename sets it; it only tells, before we
+/// rename an original ourselves, whether anybody touched it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Image {
     /// Device number.
@@ -68,6 +69,9 @@ pub(super) struct Image {
     pub(super) mtime: Time,
     /// Permission bits.
     pub(super) mode: u32,
+    /// Time of the last change of an original at prepare, before anything moved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ctime: Option<Time>,
     /// For a directory that is moved as a whole: digest of everything below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tree: Option<String>,
@@ -88,6 +92,7 @@ impl Image {
             },
             mtime: stat.mtime,
             mode: stat.mode & MODE_BITS,
+            ctime: None,
             tree: None,
         })
     }
@@ -101,6 +106,7 @@ impl Image {
     pub(super) fn is_unmodified(&self, stat: &Stat) -> bool {
         Self::of(stat).is_some_and(|now| {
             now == Self {
+                ctime: None,
                 tree: None,
                 ..self.clone()
             }
@@ -179,6 +185,8 @@ pub(super) enum Act {
     },
     /// Mode and attributes of a directory that stays.
     Meta {
+        /// Number of the slot: an empty file `old/<slot>` says that it was begun.
+        slot: u64,
         /// The directory.
         base: Image,
         /// What it has; filled in by prepare.

@@ -108,6 +108,7 @@ impl Private {
             tree: Tree::new(root, self.record.root()),
             staging,
             staging_path,
+            restored: Restored::load(&self.store()?)?,
         })
     }
 
@@ -141,33 +142,10 @@ impl Private {
         Ok(())
     }
 
-    /// Remembers the originals that are back in their places: see [`Restored`].
-    fn remember(&self, ends: &mut Ends, redo: &RedoFile) -> Outcome<()> {
-        let store_dir = self.store()?;
-        let mut restored = Restored::load(&store_dir)?;
-        for op in &redo.ops {
-            let (Act::Replace { base, .. } | Act::Delete { base, .. }) = &op.act else {
-                continue;
-            };
-            let Some((parent, name)) = op.path.split() else {
-                continue;
-            };
-            let Ok(dir) = ends.tree.enter(&parent, op.parent) else {
-                continue;
-            };
-            if let Ok(Some(stat)) = dir.stat_at(name)
-                && base.is_unmodified(&stat)
-            {
-                restored.remember(&stat);
-            }
-        }
-        let written = store(
-            &store_dir,
-            restored::FILE,
-            &restored.lines(),
-            Firmness::Durable,
-        );
-        drop(written?);
+    /// Stores which originals are back in their places: see [`Restored`].
+    fn remember(&self, restored: &Restored) -> Outcome<()> {
+        let (dir, lines) = (self.store()?, restored.lines());
+        drop(store(&dir, restored::FILE, &lines, Firmness::Durable)?);
         Ok(())
     }
 
@@ -393,7 +371,7 @@ impl Sandbox for Private {
             .err()
             .is_none_or(|error| error.fault == Fault::Hazard)
         {
-            self.remember(&mut ends, &redo)?;
+            self.remember(&ends.restored)?;
         }
         taken
     }

@@ -34,6 +34,11 @@ impl Restored {
         self.0.insert(stat.id(), stat.ctime);
     }
 
+    /// When the inode was changed by being put back.
+    pub(super) fn ctime_of(&self, id: (u64, u64)) -> Option<Time> {
+        self.0.get(&id).copied()
+    }
+
     /// The content of the file.
     pub(super) fn lines(&self) -> Vec<Line> {
         let mut lines: Vec<Line> = self
@@ -76,7 +81,7 @@ impl Restored {
     /// and went do not.
     pub(super) fn is_base(&self, entry: &Entry, now: &Signature) -> bool {
         let mut now = *now;
-        if self.0.get(&(now.dev, now.ino)) == Some(&now.ctime) {
+        if self.ctime_of((now.dev, now.ino)) == Some(now.ctime) {
             now.ctime = entry.base.ctime;
         }
         let base = &entry.base;

@@ -141,7 +141,12 @@ fn operation(
                 mode: base.mode,
                 xattrs: Vec::new(),
             };
-            Act::Meta { base, old, new }
+            Act::Meta {
+                slot: number,
+                base,
+                old,
+                new,
+            }
         }
     };
     Ok(Op {
@@ -165,6 +170,7 @@ fn image_of_base(entry: &Entry) -> Option<Image> {
         },
         mtime: base.mtime,
         mode: base.mode,
+        ctime: None,
         tree: None,
     })
 }

@@ -8,10 +8,12 @@ use super::apply::{LENT, empty_slot, in_slot, is, lend};
 use super::attributes;
 use super::ends::{Ends, split};
 use super::ops::{Act, Image, Op, RedoFile};
+use super::restored::Restored;
 use super::staging::slot;
-use super::times::Times;
+use super::times::{Times, is_one_rename};
 use super::tree::differs;
 use crate::error::{Conflict, Fault, ParticipantError, Shown};
+use crate::fs::Stat;
 use crate::sandbox::{Outcome, Work};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -36,15 +38,14 @@ pub(super) fn take_back(ends: &mut Ends, redo: &RedoFile, work: &Work<'_>) -> Ou
     for (done, op) in (1..).zip(redo.ops.iter().rev()) {
         let foreign = match &op.act {
             Act::Create { slot, staged } => un_create(ends, &mut times, op, (*slot, staged))?,
-            Act::Replace { slot, staged, .. } => un_replace(ends, &mut times, op, (*slot, staged))?,
-            Act::Delete { slot, .. } => un_delete(ends, &mut times, op, *slot)?,
-            Act::Meta { old, new, .. } => match attributes::move_to(ends, op, (new, old)) {
-                Err(error) if error.fault == Fault::Conflict => Some(kept_attributes(ends, op)),
-                other => {
-                    other?;
-                    None
-                }
-            },
+            Act::Replace { slot, staged, base } => {
+                un_replace(ends, &mut times, op, (*slot, staged, base))?
+            }
+            Act::Delete { slot, base } => un_delete(ends, &mut times, op, (*slot, base))?,
+            Act::Meta { slot, old, new, .. } => {
+                let begun = attributes::set_back(ends, op, (*slot, old, new))?;
+                begun.then(|| kept_attributes(ends, op))
+            }
         };
         kept.extend(foreign);
         // Going back is never interrupted.
@@ -100,15 +101,22 @@ fn un_replace(
     ends: &mut Ends,
     times: &mut Times<'_>,
     op: &Op,
-    (number, staged): (u64, &Image),
+    (number, staged, base): (u64, &Image, &Image),
 ) -> Outcome<Option<Kept>> {
     let slot = slot(number);
     let new = &ends.staging.new;
     let waiting = in_slot(new, &slot)?.ok_or_else(|| empty_slot(&slot))?;
+    let (parent, name) = split(op)?;
     if staged.is_inode(&waiting) {
+        // Undone, perhaps by a process that died before it could store that.
+        if let Ok(dir) = ends.tree.enter(&parent, op.parent)
+            && let Ok(Some(stat)) = dir.stat_at(name)
+            && is_one_rename(stat.ctime, waiting.ctime)
+        {
+            remember(&mut ends.restored, base, &stat);
+        }
         return Ok(None);
     }
-    let (parent, name) = split(op)?;
     let full = ends.tree.full(&op.path);
     let beside = ends.staging_path.join("new").join(&slot);
     let kept = |theirs| Some(Kept::new(op, theirs, full.clone(), Some(beside.clone())));
@@ -124,6 +132,9 @@ fn un_replace(
     dir.exchange(name, new, OsStr::new(&slot)).map_err(failed)?;
     times.after(dir);
     let Some(theirs) = differs(new, OsStr::new(&slot), staged, LENT)? else {
+        if let Some(stat) = dir.stat_at(name).map_err(failed)? {
+            remember(&mut ends.restored, base, &stat);
+        }
         return Ok(None);
     };
     dir.exchange(name, new, OsStr::new(&slot)).map_err(failed)?;
@@ -135,7 +146,7 @@ fn un_delete(
     ends: &mut Ends,
     times: &mut Times<'_>,
     op: &Op,
-    number: u64,
+    (number, base): (u64, &Image),
 ) -> Outcome<Option<Kept>> {
     let slot = slot(number);
     let old = &ends.staging.old;
@@ -158,7 +169,17 @@ fn un_delete(
         other => other.map_err(|error| ParticipantError::io("take back", &full, error))?,
     }
     times.after(dir);
+    if let Ok(Some(stat)) = dir.stat_at(name) {
+        remember(&mut ends.restored, base, &stat);
+    }
     Ok(None)
+}
+
+/// Our own rename is no change of the original.
+fn remember(restored: &mut Restored, base: &Image, stat: &Stat) {
+    if base.is_unmodified(stat) {
+        restored.remember(stat);
+    }
 }
 
 fn kept_attributes(ends: &Ends, op: &Op) -> Kept {

@@ -117,7 +117,8 @@ fn at_target(ends: &mut Ends, op: &Op) -> Option<Stat> {
     dir.stat_at(OsStr::new(name)).ok()?
 }
 
-fn is_one_rename(one: Time, other: Time) -> bool {
+/// True if one rename may have set both times.
+pub(super) fn is_one_rename(one: Time, other: Time) -> bool {
     let ns = |time: Time| i128::from(time.0) * 1_000_000_000 + i128::from(time.1);
     (ns(one) - ns(other)).abs() <= ONE_RENAME_NS
 }

@@ -136,7 +136,10 @@ impl TreeHash {
         if stat.kind != FileKind::Directory {
             add(stat.size);
         }
-        for (seconds, nanoseconds) in [stat.mtime, stat.ctime] {
+        // A rename of another name of the same inode sets its time of change.
+        let only_name = stat.kind == FileKind::Directory || stat.nlink == 1;
+        let ctime = if only_name { stat.ctime } else { (0, 0) };
+        for (seconds, nanoseconds) in [stat.mtime, ctime] {
             add(seconds.cast_unsigned());
             add(u64::from(nanoseconds));
         }
@@ -195,6 +198,7 @@ pub(super) fn differs(
     };
     let same = Image::of(&stat).is_some_and(|mut now| {
         now.tree.clone_from(&image.tree);
+        now.ctime = image.ctime;
         if image.what == What::Directory {
             now.mode = (now.mode & !mask) | (image.mode & mask);
         }
