@@ -172,6 +172,10 @@ impl JournalStore for MemoryJournal {
         Ok(Vec::new())
     }
 
+    fn revive(&self) -> Journaled<()> {
+        Ok(())
+    }
+
     fn close(&self) {
         self.tables.lock().closed = true;
     }

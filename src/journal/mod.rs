@@ -175,6 +175,13 @@ pub(crate) trait JournalStore: fmt::Debug + Send + Sync {
     /// See [`JournalStore`]; what can be said about a record is in the answer, not an error.
     fn check(&self) -> Journaled<Vec<String>>;
 
+    /// Takes writes again after a failed durable write, once it is certain what reached the disk.
+    /// Does nothing to a journal that takes writes.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`] if that cannot be made certain now; the journal stays poisoned.
+    fn revive(&self) -> Journaled<()>;
+
     /// Brings everything to disk and takes no more writes. Idempotent; reading goes on working.
     fn close(&self);
 }

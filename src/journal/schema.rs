@@ -337,6 +337,27 @@ pub(super) fn connect(path: &Path) -> Result<Connection, JournalError> {
     Ok(conn)
 }
 
+/// Makes certain what the journal holds after a flush of its log failed: pages that the system
+/// believes to be on disk, and may not be, are written anew into the database itself, which is
+/// flushed then.
+///
+/// # Errors
+/// [`JournalError::Store`] if another connection is in the way or the disk fails again.
+pub(super) fn make_certain(path: &Path) -> Result<(), JournalError> {
+    let conn = connect(path)?;
+    let busy: i64 = conn
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        .map_err(|error| failed(path, "make certain what it holds", error))?;
+    if busy != 0 {
+        return Err(JournalError::Store {
+            path: path.to_owned(),
+            action: "make certain what it holds",
+            source: "another process is using it; try again".into(),
+        });
+    }
+    Ok(())
+}
+
 fn configure(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX

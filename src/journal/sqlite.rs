@@ -144,6 +144,10 @@ impl JournalStore for SqliteJournal {
         audit::check(&fresh, &self.path)
     }
 
+    fn revive(&self) -> Journaled<()> {
+        self.writer.revive()
+    }
+
     fn close(&self) {
         self.writer.close();
         let idle = std::mem::take(&mut *self.readers.lock());

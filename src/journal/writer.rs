@@ -159,6 +159,32 @@ impl Writer {
         Ok(sender)
     }
 
+    /// Takes writes again after a failed flush, once it is certain what the journal holds.
+    ///
+    /// # Errors
+    /// A [`JournalError`]; the writer stays poisoned.
+    pub(super) fn revive(&self) -> Journaled<()> {
+        if !self.told.poisoned.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut queue = self.queue.lock();
+        if matches!(*queue, Queue::Closed) {
+            return Err(closed(&self.path));
+        }
+        let last = std::mem::replace(&mut *queue, Queue::Idle);
+        drop(queue);
+        if let Queue::Running(sender, thread) = last {
+            drop(sender);
+            witness::about_to_block("journal");
+            if thread.join().is_err() {
+                tracing::error!(journal = %self.path.display(), "the writer had panicked");
+            }
+        }
+        schema::make_certain(&self.path)?;
+        self.told.poisoned.store(false, Ordering::Release);
+        Ok(())
+    }
+
     /// Lets the thread finish what is queued, flush and end; no later write is taken.
     pub(super) fn close(&self) {
         let last = std::mem::replace(&mut *self.queue.lock(), Queue::Closed);

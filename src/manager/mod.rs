@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 mod doctor;
+#[cfg(test)]
+mod doubt_tests;
 mod gc;
 mod handle;
 mod options;

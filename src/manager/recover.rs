@@ -36,6 +36,9 @@ impl RecoveryReport {
 impl SandboxManager {
     /// Finishes or undoes what crashes left, for every plan. Runs by itself when a store is opened.
     ///
+    /// A journal that took no more writes because a flush failed takes them again, once it is
+    /// certain what reached the disk: so a plan in doubt ends in the process that holds its values.
+    ///
     /// Idempotent. Plans that a living process holds are reported as busy and left to it. Takes the
     /// lock of each plan that is not at rest, one at a time, in the order of ids.
     ///
@@ -44,6 +47,7 @@ impl SandboxManager {
     /// the report.
     pub fn recover(&self) -> Result<RecoveryReport, RecoverError> {
         let mut report = RecoveryReport::default();
+        self.services().journal.revive()?;
         for record in self.services().journal.plans()? {
             let at_rest = match record.state {
                 PlanState::Open | PlanState::Sealed => true,
@@ -72,6 +76,7 @@ impl SandboxManager {
     }
 
     fn recover_waiting(&self, plan: &PlanId, wait: LockWait) -> Result<Recovered, RecoverError> {
+        self.services().journal.revive()?;
         let slot = self.services().plans.handle(plan);
         let taking = Taking {
             wait,

@@ -174,15 +174,21 @@ impl Locked {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Notes that everything is old again; the sandboxes are kept and the plan can go on.
+    /// Notes that everything is old again; the sandboxes are kept and the plan can go on. A plan
+    /// that its caller had sealed stays sealed; otherwise it is open.
     pub(super) fn taken_back(&mut self) -> Result<(), PlanFault> {
         crash::point("takeback.undone");
+        if self.sealed_before {
+            let word = ("taken-back", "");
+            return self.record_step(PlanEvent::TakenBack, word, Durability::Lazy);
+        }
         let plan = self.plan.clone();
         for (name, outcome) in each(&plan, self.seats(), &|_, sandbox| sandbox.unseal()) {
             if let Err(error) = outcome {
                 tracing::warn!(plan.id = %plan, resource = %name, %error, "staging stays");
             }
         }
+        self.keep_records()?;
         self.step(PlanEvent::TakenBack)?;
         self.record_step(PlanEvent::Reopen, ("taken-back", ""), Durability::Lazy)
     }

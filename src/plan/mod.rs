@@ -156,6 +156,8 @@ pub(crate) struct Locked {
     /// Where the plan is now; the journal knows the durable part of it.
     state: PlanState,
     body: Body,
+    /// The plan was sealed by its caller, before this taking of the lock.
+    sealed_before: bool,
     /// The body matches the journal; nobody else can write while the lock is held.
     loaded: bool,
     /// Fields drop in this order: the lease goes before the mutex of this process.
@@ -207,6 +209,7 @@ impl Locked {
             record,
             state,
             body: Body::default(),
+            sealed_before: state == PlanState::Sealed,
             loaded: false,
             lease,
             guard,

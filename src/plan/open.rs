@@ -263,26 +263,29 @@ impl Locked {
                     stage: Stage::Seal,
                     source: Box::new(source),
                 })?;
-        let records: Vec<SandboxRecord> = self.refreshed_records();
-        for record in &records {
-            self.enlist(record)?;
-        }
+        self.keep_records()?;
         self.record_step(PlanEvent::Seal, ("seal", ""), Durability::Flushed)?;
         Ok(self.diff_of(&sealed))
     }
 
-    /// Every participant's record as it is now, after a seal or an unseal.
-    pub(super) fn refreshed_records(&mut self) -> Vec<SandboxRecord> {
-        let participants = self.body.participants.values_mut();
-        participants
-            .filter_map(|participant| {
-                participant.record.record = participant.sandbox.as_ref().ok()?.record();
-                Some(participant.record.clone())
-            })
-            .collect()
+    /// Writes down every participant whose record changed, after a seal or an unseal.
+    pub(super) fn keep_records(&mut self) -> Result<(), PlanFault> {
+        let mut changed = Vec::new();
+        for participant in self.body.participants.values_mut() {
+            let Ok(sandbox) = &participant.sandbox else {
+                continue;
+            };
+            let record = sandbox.record();
+            if record != participant.record.record {
+                participant.record.record = record;
+                changed.push(participant.record.clone());
+            }
+        }
+        changed.iter().try_for_each(|record| self.enlist(record))
     }
 
-    /// Seals every participant, in the order of names.
+    /// Seals every participant, in the order of names; a plan that was sealed by its caller keeps
+    /// that seal.
     pub(super) fn seal_participants(
         &mut self,
     ) -> Result<Vec<(ResourceName, Sealed)>, (ResourceName, ParticipantError)> {
@@ -292,7 +295,12 @@ impl Locked {
             }
         }
         let (plan, services) = (self.plan.clone(), self.services.clone());
+        let stale = !self.sealed_before;
         let sealed = each(&plan, self.seats(), &|name, sandbox| {
+            if stale {
+                // A seal that an earlier, failed commit left behind is not the plan's.
+                sandbox.unseal()?;
+            }
             services.work((&plan, name, Stage::Seal), |work| sandbox.seal(work))
         });
         sealed
