@@ -73,13 +73,14 @@ pub enum CommitError {
 }
 
 fn list(conflicts: &[Conflict]) -> String {
-    let mut text: String = conflicts
-        .iter()
-        .take(5)
-        .map(|conflict| format!("\n  {conflict}"))
-        .collect();
-    if conflicts.len() > 5 {
-        text.push_str(&format!("\n  and {} more", conflicts.len() - 5));
+    let mut text = String::new();
+    for conflict in conflicts.iter().take(5) {
+        text.push_str("\n  ");
+        text.push_str(&conflict.to_string());
+    }
+    if let more @ 1.. = conflicts.len().saturating_sub(5) {
+        text.push_str("\n  and more: ");
+        text.push_str(&more.to_string());
     }
     text
 }

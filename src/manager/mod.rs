@@ -99,7 +99,6 @@ impl SandboxManager {
     }
 
     /// A manager with options.
-    #[must_use]
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder::default()
     }

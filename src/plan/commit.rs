@@ -249,7 +249,7 @@ impl Locked {
                     conflicts.extend(found.into_iter().map(|conflict| Conflict {
                         resource: Some(name.clone()),
                         ..conflict
-                    }))
+                    }));
                 }
                 Err(error) => failure = failure.or(Some((name, error))),
             }

@@ -51,6 +51,10 @@ impl Places {
 
     /// Removes the directory of `place` with all that is in it. Idempotent.
     pub(crate) fn remove(&self, place: &Place) -> Outcome<()> {
+        debug_assert!(
+            place.dir.starts_with(&self.base),
+            "a place of another store"
+        );
         let (Some(parent), Some(name)) = (place.dir.parent(), place.dir.file_name()) else {
             return Ok(());
         };

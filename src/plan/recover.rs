@@ -75,7 +75,7 @@ impl Locked {
                 .wrong_state("it is decided, but has no decision")
                 .into()),
             Some(decision) if decision.verdict == Verdict::TakeBack => self.finish_take_back(),
-            Some(decision) => self.finish_commit(decision),
+            Some(decision) => self.finish_commit(&decision),
         }
     }
 
@@ -95,16 +95,16 @@ impl Locked {
         Ok(Recovered::Undone)
     }
 
-    fn finish_commit(&mut self, decision: Decision) -> Result<Recovered, RecoverError> {
+    fn finish_commit(&mut self, decision: &Decision) -> Result<Recovered, RecoverError> {
         if self.state == PlanState::Hazard {
             self.step(PlanEvent::FoundDecided)?;
         }
         let redos = self.live_redos()?;
         if let Err(failure) = self.apply_all(&redos) {
-            return self.cannot_redo(failure, &decision, &redos);
+            return self.cannot_redo(failure, decision, &redos);
         }
         crash::point("recover.applied");
-        let body = self.rebuilt_receipt(&decision);
+        let body = self.rebuilt_receipt(decision);
         let receipt = self.conclude(PlanEvent::AllApplied, body);
         if let Err(error) = receipt {
             tracing::error!(plan.id = %self.plan, %error, "the receipt could not be stored");
@@ -155,15 +155,13 @@ impl Locked {
     fn live_redos(&self) -> Result<BTreeMap<ResourceName, Redo>, RecoverError> {
         let mut redos = self.redos().map_err(RecoverError::from)?;
         for (name, participant) in &self.body.participants {
-            match &participant.sandbox {
-                Ok(_) => (),
-                Err(_) if participant.record.volatile => {
-                    redos.remove(name);
-                }
-                Err(error) if redos.contains_key(name) => {
-                    return Err(failed(&self.plan, name, super::open::again(error)));
-                }
-                Err(_) => (),
+            let Err(error) = &participant.sandbox else {
+                continue;
+            };
+            if participant.record.volatile {
+                redos.remove(name);
+            } else if redos.contains_key(name) {
+                return Err(failed(&self.plan, name, super::open::again(error)));
             }
         }
         Ok(redos)

@@ -2,7 +2,9 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on should stop"
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    reason = "a test stops where it cannot go on, tells what it swept, and needs no ranked latch"
 )]
 
 #[cfg(feature = "cli")]

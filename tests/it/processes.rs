@@ -78,9 +78,9 @@ fn two_processes_commit_one_plan_and_agree_on_the_receipt() {
         };
         let mut children = [start(), start()];
         // The start barrier: both have their input closed at the same moment.
-        children
-            .iter_mut()
-            .for_each(|child| drop(child.stdin.take()));
+        for child in &mut children {
+            drop(child.stdin.take());
+        }
         let said: Vec<String> = children
             .map(|child| {
                 let output = child.wait_with_output().unwrap();
@@ -116,7 +116,7 @@ fn a_killed_holder_frees_the_plan_at_once() {
     let manager = open(home.path());
     let busy = manager.try_commit_all(&plan(PLAN)).unwrap_err();
     assert_eq!(busy.code(), "busy");
-    let text = format!("{:?}", busy);
+    let text = format!("{busy:?}");
     assert!(
         text.contains(&holder.id().to_string()),
         "the holder is named: {text}"
