@@ -112,7 +112,10 @@ impl Explain for CommitError {
             Self::Refused { source, .. } | Self::TakenBack { source, .. } => source.next_step(),
             Self::InDoubt { plan, .. } => format!("run `planbox recover {plan}`"),
             Self::Hazard { plan, .. } => {
-                format!("compare both versions, then run `planbox recover {plan}`")
+                format!(
+                    "compare both versions, put the right one in place, then run \
+                     `planbox recover {plan} --keep-theirs`"
+                )
             }
         }
     }

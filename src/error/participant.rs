@@ -218,7 +218,7 @@ impl Explain for ParticipantError {
             Fault::Interrupted => "try again; the sandbox is kept",
             Fault::Corrupt => "do not touch the store; run `planbox doctor`",
             Fault::Hazard => {
-                "compare both versions, keep the right one, then run `planbox recover`"
+                "compare both versions, put the right one in place, then run `planbox recover PLAN --keep-theirs`"
             }
             Fault::Panicked => "this is a defect of the participant: see its message and the log",
             Fault::Io => "see the cause; the sandbox is kept, so the commit can be tried again",

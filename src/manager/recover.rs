@@ -75,6 +75,19 @@ impl SandboxManager {
         self.recover_waiting(plan, self.wait())
     }
 
+    /// As [`SandboxManager::recover_plan`], for a plan in [`Hazard`](PlanState::Hazard) whose
+    /// caller has compared both versions: every foreign change in the way stays as it is, and our
+    /// side of it (the original kept aside, or what the plan wanted there) is given up.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recover_plan_keeping_theirs(&self, plan: &PlanId) -> Result<Recovered, RecoverError> {
+        self.services().journal.revive()?;
+        let slot = self.services().plans.handle(plan);
+        let mut checkout = self.existing(&slot, "recover")?;
+        checkout.locked_mut().recover_keeping_theirs()
+    }
+
     fn recover_waiting(&self, plan: &PlanId, wait: LockWait) -> Result<Recovered, RecoverError> {
         self.services().journal.revive()?;
         let slot = self.services().plans.handle(plan);

@@ -41,6 +41,7 @@ impl Locked {
         &mut self,
         redos: &BTreeMap<ResourceName, Redo>,
     ) -> Result<(), Failure> {
+        let keep = self.keep_theirs;
         for volatile in [false, true] {
             let (plan, services) = (self.plan.clone(), self.services.clone());
             let seats = self.seats().into_iter();
@@ -153,6 +154,7 @@ impl Locked {
         redos: &BTreeMap<ResourceName, Redo>,
     ) -> Result<(), Failure> {
         let (plan, services) = (self.plan.clone(), self.services.clone());
+        let keep = self.keep_theirs;
         let mut failure: Option<Failure> = None;
         for (name, sandbox) in self.seats().into_iter().rev() {
             let Some(redo) = redos.get(name) else {
@@ -160,7 +162,7 @@ impl Locked {
             };
             let undone = services.work((&plan, name, Stage::TakeBack), |work| {
                 call(&plan, || {
-                    sandbox.take_back(redo, work)?;
+                    sandbox.take_back(redo, &work.keeping_theirs(keep))?;
                     sandbox.settle(redo)
                 })
             });

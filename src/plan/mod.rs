@@ -158,6 +158,8 @@ pub(crate) struct Locked {
     body: Body,
     /// The plan was sealed by its caller, before this taking of the lock.
     sealed_before: bool,
+    /// Foreign changes in the way of a recovery win, because its caller said so.
+    keep_theirs: bool,
     /// The body matches the journal; nobody else can write while the lock is held.
     loaded: bool,
     /// Fields drop in this order: the lease goes before the mutex of this process.
@@ -210,6 +212,7 @@ impl Locked {
             state,
             body: Body::default(),
             sealed_before: state == PlanState::Sealed,
+            keep_theirs: false,
             loaded: false,
             lease,
             guard,

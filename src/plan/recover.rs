@@ -13,6 +13,12 @@ use crate::state::{PlanEvent, PlanState};
 use std::collections::BTreeMap;
 
 impl Locked {
+    /// As [`Locked::recover`], leaving every foreign change in the way as it is.
+    pub(crate) fn recover_keeping_theirs(&mut self) -> Result<Recovered, RecoverError> {
+        self.keep_theirs = true;
+        self.recover()
+    }
+
     /// Brings the plan to rest: everything old or everything new. Idempotent.
     pub(crate) fn recover(&mut self) -> Result<Recovered, RecoverError> {
         self.load()?;

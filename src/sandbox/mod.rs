@@ -121,6 +121,7 @@ pub struct Progress {
 pub struct Work<'a> {
     observer: Option<&'a (dyn Fn(Progress) + Sync)>,
     cancelled: Option<&'a AtomicBool>,
+    keep_theirs: bool,
 }
 
 impl fmt::Debug for Work<'_> {
@@ -138,6 +139,7 @@ impl<'a> Work<'a> {
         Self {
             observer: None,
             cancelled: None,
+            keep_theirs: false,
         }
     }
 
@@ -147,7 +149,22 @@ impl<'a> Work<'a> {
         Self {
             observer: Some(observer),
             cancelled: Some(cancelled),
+            keep_theirs: false,
         }
+    }
+
+    /// The same, for a recovery whose caller gives up our side of every foreign change in the way.
+    #[must_use]
+    pub fn keeping_theirs(mut self, keep: bool) -> Self {
+        self.keep_theirs = keep;
+        self
+    }
+
+    /// True if `apply` and `take_back` leave a foreign change in their way as it is, instead of
+    /// reporting it.
+    #[must_use]
+    pub fn keeps_theirs(&self) -> bool {
+        self.keep_theirs
     }
 
     /// Reports a step. Cheap enough to be called for every entry of a tree.

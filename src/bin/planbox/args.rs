@@ -90,7 +90,7 @@ pub(crate) enum Command {
     /// Give a plan up and remove its sandboxes
     Rollback(ThePlan),
     /// Finish or undo what a crash left
-    Recover(OnePlan),
+    Recover(Recover),
     /// Tell the story of a plan, or of all
     Log(OnePlan),
     /// Remove what nobody needs any more
@@ -195,6 +195,16 @@ pub(crate) struct PathArgs {
 pub(crate) struct OnePlan {
     /// The plan; all of them if left out
     pub(crate) plan: Option<String>,
+}
+
+/// `planbox recover`
+#[derive(Debug, Args)]
+pub(crate) struct Recover {
+    /// The plan; all of them if left out
+    pub(crate) plan: Option<String>,
+    /// After a hazard: leave what others changed as it is, and give up our side of it
+    #[arg(long, requires = "plan")]
+    pub(crate) keep_theirs: bool,
 }
 
 /// A command about one plan.

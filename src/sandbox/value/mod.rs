@@ -297,9 +297,10 @@ impl<T: Send + Sync + 'static> Sandbox for ValueSandbox<T> {
         }
     }
 
-    fn take_back(&mut self, _redo: &Redo, _work: &Work<'_>) -> Outcome<()> {
+    fn take_back(&mut self, _redo: &Redo, work: &Work<'_>) -> Outcome<()> {
         match self.value.register.restore(&self.token) {
             Ok(()) => Ok(()),
+            Err(DraftError::Moved(_)) if work.keeps_theirs() => Ok(()),
             Err(DraftError::Moved(now)) => {
                 let text = "somebody else changed the value after the plan did; theirs is kept";
                 let mut error = ParticipantError::new(Fault::Hazard, text);

@@ -1,6 +1,6 @@
 //! `planbox recover`: finish or undo what a crash left.
 
-use crate::args::OnePlan;
+use crate::args::Recover;
 use crate::exit::Failure;
 use crate::output::Report;
 use crate::session::{Context, Session, plan_id, recovered_in_words};
@@ -8,22 +8,24 @@ use planbox::error::{PlanFault, RecoverError};
 use planbox::{Error, Explain as _, LockWait, PlanId, Recovered, RecoveredPlan};
 use serde_json::{Value, json};
 
-pub(super) fn run(context: &Context, arguments: &OnePlan) -> Result<Report, Failure> {
+pub(super) fn run(context: &Context, arguments: &Recover) -> Result<Report, Failure> {
     let plan = arguments.plan.as_deref().map(plan_id).transpose()?;
     let session = context.open_as_it_is(false)?;
     match plan {
-        Some(plan) => one(&session, &plan),
+        Some(plan) => one(&session, &plan, arguments.keep_theirs),
         None => all(&session),
     }
 }
 
-fn one(session: &Session<'_>, plan: &PlanId) -> Result<Report, Failure> {
+fn one(session: &Session<'_>, plan: &PlanId, keep_theirs: bool) -> Result<Report, Failure> {
     let context = session.context;
+    let manager = &session.manager;
+    let recover = || match keep_theirs {
+        true => manager.recover_plan_keeping_theirs(plan),
+        false => manager.recover_plan(plan),
+    };
     let outcome = context.patiently(plan, || {
-        match context
-            .signals
-            .during(|| session.manager.recover_plan(plan))
-        {
+        match context.signals.during(recover) {
             Ok(Recovered::Busy) => locked(session, plan).map(|()| Ok(Recovered::Busy)),
             Err(RecoverError::Plan(fault @ PlanFault::Lock { .. })) => Err(fault),
             outcome => Ok(outcome),
