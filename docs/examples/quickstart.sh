@@ -7,6 +7,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 cargo build --release
+exec 2>&1
 planbox="${CARGO_TARGET_DIR:-target}/release/planbox"
 case "$planbox" in /*) ;; *) planbox="$PWD/$planbox" ;; esac
 
@@ -39,7 +40,7 @@ echo "renamed by plan $PLANBOX_PLAN" >"$PLANBOX_PATH_DOCS/RENAMED.md"
 exit "${RENAME_EXIT:-0}"
 SCRIPT
 status=0
-RENAME_EXIT=1 "$planbox" run rename --dir docs=docs --dir src=src -- sh "$home/rename.sh" || status=$?
+RENAME_EXIT=1 "$planbox" run rename --dir docs=docs --dir src=src -- sh rename.sh || status=$?
 echo "exit status $status; real files with the new word: $(count $new)"
 
 say "2. Its work is kept. Look at it, from any process:"
