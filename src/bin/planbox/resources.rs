@@ -113,10 +113,7 @@ fn configured(path: PathBuf, name: Option<&ResourceName>, arguments: &Resources)
     if arguments.with_vcs {
         directory = directory.with_vcs();
     }
-    arguments
-        .exclude
-        .iter()
-        .fold(directory, |directory, name| directory.exclude(name))
+    arguments.exclude.iter().fold(directory, Directory::exclude)
 }
 
 /// Opens all of them in a plan that is held.

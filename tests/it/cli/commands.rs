@@ -71,7 +71,7 @@ fn run_without_a_plan_makes_one_and_works_in_the_only_sandbox() {
         .unwrap()
         .split('-')
         .map(str::len)
-        .last();
+        .next_back();
     assert_eq!(digits, Some(6), "{plan}");
     assert!(ended.stderr.contains(plan), "{ended:?}");
     assert_eq!(read(real.join("f")), "new");

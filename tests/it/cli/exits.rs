@@ -260,7 +260,7 @@ fn status_130_when_a_signal_comes_while_the_command_runs() {
         let waiting = home.start_waiting(&[&plan, "--dir", real.to_str().unwrap()]);
         let pid = Pid::from_raw(i32::try_from(waiting.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
-        let ended = waiting.finish();
+        let ended = waiting.ended();
         assert_eq!(ended.code, Some(130), "{ended:?}");
         assert!(ended.stderr.contains("the sandbox of plan"), "{ended:?}");
         assert!(!real.join("made").exists());

@@ -145,13 +145,17 @@ impl Waiting {
         self.child.id()
     }
 
-    /// Lets CMD end, if it still runs, and waits for planbox.
+    /// Lets CMD end and waits for planbox.
     pub(super) fn finish(mut self) -> Ended {
-        // CMD may be gone already; then nobody reads the line.
-        drop(self.stdin.write_all(b"go\n"));
-        drop(self.stdin);
+        self.stdin.write_all(b"go\n").unwrap();
+        self.ended()
+    }
+
+    /// Waits for planbox, which ends although CMD was not told to.
+    pub(super) fn ended(mut self) -> Ended {
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).unwrap();
+        drop(self.stdin);
         let mut ended = ended(&self.child.wait_with_output().unwrap());
         ended.stdout = stdout;
         ended

@@ -49,9 +49,9 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
         })
     })?;
     let known = |failure: Failure| failure.with_resources(sandboxes_json(&sandboxes));
-    let waited = running.wait(&session);
+    let ran = running.wait(&session);
     session.show_progress();
-    let report = waited.and_then(|()| commit(&session, &mut hold));
+    let report = ran.and_then(|()| commit(&session, &mut hold));
     report.map_err(known).map_err(about)
 }
 

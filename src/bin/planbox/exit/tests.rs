@@ -13,12 +13,12 @@ fn site() -> ResourceName {
     ResourceName::new("site").unwrap()
 }
 
-fn participant(fault: Fault) -> Box<ParticipantError> {
-    Box::new(ParticipantError::new(fault, "it could not be done"))
+fn participant(fault: Fault) -> ParticipantError {
+    ParticipantError::new(fault, "it could not be done")
 }
 
 fn opening(fault: Fault) -> Error {
-    let source = participant(fault);
+    let source = Box::new(participant(fault));
     OpenSandboxError::Participant {
         plan: plan(),
         resource: site(),
@@ -29,7 +29,7 @@ fn opening(fault: Fault) -> Error {
 }
 
 fn refusing(fault: Fault) -> Error {
-    let source = participant(fault);
+    let source = Box::new(participant(fault));
     CommitError::Refused {
         plan: plan(),
         resource: site(),
@@ -68,7 +68,7 @@ fn failures_that_change_nothing_are_1() {
         path: PathBuf::from("/j"),
         what: "x".to_owned(),
     };
-    let source = participant(Fault::Denied);
+    let source = Box::new(participant(Fault::Denied));
     let (resource, stage) = (site(), Stage::Apply);
     assert_exit(
         Exit::Failed,
@@ -169,7 +169,7 @@ fn busy_and_out_of_time_are_5() {
 
 #[test]
 fn everything_that_may_be_in_between_is_6() {
-    let source = || participant(Fault::Hazard);
+    let source = || Box::new(participant(Fault::Hazard));
     assert_exit(
         Exit::RecoveryNeeded,
         [
@@ -210,7 +210,7 @@ fn a_failed_command_is_7_and_says_how_to_go_on() {
 
 #[test]
 fn interruptions_are_130() {
-    let source = participant(Fault::Interrupted);
+    let source = Box::new(participant(Fault::Interrupted));
     let (resource, stage) = (site(), Stage::Discard);
     let error = RollbackError::Participant {
         plan: plan(),
