@@ -1,13 +1,14 @@
 //! Read-only views for people and for the command line. None of them takes a plan lock.
 
 use super::SandboxManager;
-use crate::error::{Holder, StatusError};
+use crate::error::{Holder, Shown, StatusError};
 use crate::id::{Epoch, PlanId, ResourceName};
 use crate::journal::{Entry, PlanRecord};
 use crate::lock::Lease;
 use crate::plan::{Receipt, ReceiptBody};
 use crate::state::PlanState;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use std::path::PathBuf;
 
 /// What is known of a plan without waiting for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,8 +42,8 @@ pub struct SandboxStatus {
     /// Where the real thing is.
     pub target: String,
     /// Where the plan works on it, if that is a path.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
+    pub path: Option<PathBuf>,
     /// How the view is made.
     pub view: String,
     /// Why it cannot be worked with from here, if it cannot.
@@ -132,7 +133,7 @@ impl SandboxManager {
                     name,
                     kind,
                     target: sandbox.target(),
-                    path: sandbox.path().map(|path| path.display().to_string()),
+                    path: sandbox.path().map(PathBuf::from),
                     view: sandbox.view().to_owned(),
                     trouble: None,
                 },
@@ -202,6 +203,12 @@ impl From<Entry> for LogEntry {
             detail,
         }
     }
+}
+
+/// A path as JSON has it: text, escaped where it is not printable UTF-8.
+fn shown<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = path.as_deref().map(|path| Shown(path).to_string());
+    text.serialize(serializer)
 }
 
 fn unknown(plan: &PlanId) -> StatusError {

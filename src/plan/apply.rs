@@ -52,7 +52,7 @@ impl Locked {
                 .collect();
             let applied = each(&plan, seats, &|name, sandbox| match redos.get(name) {
                 Some(redo) => services.work((&plan, name, Stage::Apply), |work| {
-                    sandbox.apply(redo, work)
+                    sandbox.apply(redo, &work.keeping_theirs(keep))
                 }),
                 None => Ok(()),
             });

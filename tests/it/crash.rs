@@ -213,7 +213,7 @@ fn keeps_the_work(manager: &SandboxManager, label: &str) {
         .iter()
         .filter(|sandbox| sandbox.path.is_some())
     {
-        let view = Path::new(sandbox.path.as_deref().unwrap_or_default());
+        let view = sandbox.path.as_deref().unwrap_or(Path::new(""));
         assert!(
             view.join("keep.txt").exists(),
             "{label}: the sandbox is kept"

@@ -272,6 +272,20 @@ fn status_130_when_a_signal_comes_while_the_command_runs() {
     }
 }
 
+/// The way out that the next step names: what others changed stays, and the plan can go on.
+fn keep_theirs(home: &Home, real: &std::path::Path) {
+    home.json(2, &["recover", "--keep-theirs"]);
+    let json = home.json(0, &["recover", "p", "--keep-theirs"]);
+    assert_eq!(json["outcome"], "undone");
+    assert_eq!(
+        (read(real.join("a")), read(real.join("b"))),
+        ("theirs".into(), "theirs".into())
+    );
+    assert_eq!(home.json(0, &["status", "p"])["state"], "open");
+    assert_eq!(home.json(4, &["commit", "p"])["error"]["code"], "conflict");
+    home.ok(&["rollback", "p"]);
+}
+
 #[test]
 fn status_6_when_a_recovery_meets_a_foreign_change_and_both_versions_are_kept() {
     let home = Home::new();
@@ -305,6 +319,7 @@ fn status_6_when_a_recovery_meets_a_foreign_change_and_both_versions_are_kept() 
     );
     assert_eq!(json["error"]["conflicts"][0]["place"], "a");
     assert_eq!(home.json(0, &["status", "p"])["state"], "hazard");
+    keep_theirs(&home, &real);
     let other = home.real("other", &[("f", "old")]);
     home.open("q", &other);
     assert_eq!(

@@ -53,7 +53,7 @@ fn path_lines(sandboxes: &[SandboxStatus]) -> String {
         .filter_map(|sandbox| Some((&sandbox.name, sandbox.path.as_ref()?)));
     let mut text = String::new();
     for (name, path) in with_path {
-        push_line(&mut text, &format!("{name}\t{path}"));
+        push_line(&mut text, &format!("{name}\t{}", path.display()));
     }
     text
 }

@@ -47,7 +47,7 @@ pub(super) fn run(context: &Context, arguments: &PathArgs) -> Result<Report, Fai
         "outcome": "found",
         "plan": plan,
         "resources": sandboxes_json(&sandboxes),
-        "path": path,
+        "path": path.to_string_lossy(),
     });
-    Ok(Report::seen(format!("{path}\n"), json))
+    Ok(Report::seen(format!("{}\n", path.display()), json))
 }

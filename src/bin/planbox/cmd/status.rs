@@ -10,7 +10,6 @@ use crate::text::{age, clean, now_unix_ms, rfc3339};
 use comfy_table::{Table, presets};
 use planbox::{Holder, PlanId, PlanStatus};
 use serde_json::{Value, json};
-use std::path::Path;
 
 pub(super) fn run(context: &Context, arguments: &OnePlan) -> Result<Report, Failure> {
     let plan = arguments.plan.as_deref().map(plan_id).transpose()?;
@@ -30,8 +29,7 @@ struct Sized {
 impl Sized {
     fn new(status: PlanStatus) -> Self {
         let sizes = status.sandboxes.iter();
-        let sizes =
-            sizes.map(|sandbox| sandbox.path.as_ref().map(|path| Size::of(Path::new(path))));
+        let sizes = sizes.map(|sandbox| sandbox.path.as_deref().map(Size::of));
         Self {
             sizes: sizes.collect(),
             status,
@@ -174,7 +172,7 @@ fn in_detail(sized: &Sized) -> String {
         line("  target", &sandbox.target);
         line("  view", &sandbox.view);
         if let Some(path) = &sandbox.path {
-            line("  path", path);
+            line("  path", &path.display().to_string());
         }
         if let Some(size) = size {
             line(
