@@ -22,7 +22,7 @@ Data goes to standard output, everything else to standard error.";
 
 /// Commit several directories together, or not at all.
 #[derive(Debug, Parser)]
-#[command(name = "planbox", version, about, after_help = EXIT_STATUS, max_term_width = 100)]
+#[command(name = "planbox", version, after_help = EXIT_STATUS, max_term_width = 100)]
 #[command(arg_required_else_help = true, infer_subcommands = false)]
 pub(crate) struct Cli {
     #[command(flatten)]

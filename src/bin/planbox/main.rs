@@ -67,9 +67,16 @@ fn usage(error: &clap::Error, out: Output) -> Exit {
     let own = Own {
         exit: Exit::Refused,
         code: "usage",
-        message: text.trim().trim_start_matches("error: ").to_owned(),
+        message: first_paragraph(&text),
         next: "see `planbox --help`".to_owned(),
         source: None,
     };
     out.failure(&Failure::from(own))
+}
+
+/// What went wrong, without the reminder of the usage below it.
+fn first_paragraph(text: &str) -> String {
+    let lines = text.trim().lines().take_while(|line| !line.is_empty());
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
 }

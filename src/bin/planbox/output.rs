@@ -157,6 +157,11 @@ impl Output {
         }
     }
 
+    /// Says several things, one per line.
+    pub(crate) fn talk_lines(self, lines: &str) {
+        lines.lines().for_each(|line| self.talk(line));
+    }
+
     /// Says something that only some want to know.
     pub(crate) fn detail(self, text: &str) {
         if self.verbose {

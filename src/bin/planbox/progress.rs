@@ -5,6 +5,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use planbox::sync::channel::{Receiver, Sender, bounded, select};
 use planbox::sync::thread::{self, JoinHandle};
 use planbox::{Event, SandboxManager};
+use std::time::Duration;
+
+/// What takes less than this is done before a bar could be read.
+const SHORT: Duration = Duration::from_millis(300);
+
+const WITH_TOTAL: &str = "{prefix} {bar:30} {pos}/{len} {msg} {elapsed}";
+const WITHOUT_TOTAL: &str = "{prefix}: {pos} {msg} {elapsed}";
 
 /// A thread that listens to a manager and draws.
 #[derive(Debug)]
@@ -66,20 +73,25 @@ fn step(bar: &mut Option<ProgressBar>, event: &Event) {
         return clear(bar);
     }
     let bar = bar.get_or_insert_with(new_bar);
-    if *total > 0 {
-        bar.set_length(*total);
+    if bar.is_hidden() && bar.elapsed() >= SHORT {
+        bar.set_draw_target(ProgressDrawTarget::stderr());
     }
-    bar.set_message(format!("{stage} {} ({unit})", clean(resource.as_str())));
+    let template = if *total > 0 {
+        WITH_TOTAL
+    } else {
+        WITHOUT_TOTAL
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_length(*total);
+    bar.set_prefix(format!("{stage} {}", clean(resource.as_str())));
+    bar.set_message(*unit);
     bar.set_position(*done);
 }
 
 fn new_bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {elapsed}");
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden())
 }
 
 fn clear(bar: &mut Option<ProgressBar>) {
@@ -108,6 +120,10 @@ mod tests {
         assert!(bar.is_none(), "a step that is over at once needs no bar");
         step(&mut bar, &event(3));
         assert_eq!(bar.as_ref().map(ProgressBar::position), Some(3));
+        assert!(
+            bar.as_ref().is_some_and(ProgressBar::is_hidden),
+            "not before it takes long"
+        );
         step(&mut bar, &event(10));
         assert!(bar.is_none());
     }

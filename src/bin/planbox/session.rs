@@ -32,7 +32,7 @@ pub(crate) struct Session<'a> {
     pub(crate) context: &'a Context,
     pub(crate) store: PathBuf,
     // Before the manager, so that the bar is gone when the manager is.
-    _progress: Option<Progress>,
+    progress: Option<Progress>,
     pub(crate) manager: SandboxManager,
 }
 
@@ -62,17 +62,14 @@ impl Context {
             .recover_at_open(recover)
             .cancelled(self.signals.flag());
         let manager = self.signals.during(|| builder.open())?;
-        let watched = self
-            .out
-            .is_watched()
-            .then(|| Progress::watch(&manager))
-            .flatten();
-        Ok(Session {
+        let mut session = Session {
             context: self,
             store,
-            _progress: watched,
+            progress: None,
             manager,
-        })
+        };
+        session.show_progress();
+        Ok(session)
     }
 
     /// One piece of the wait for a plan lock, and how many of them there are.
@@ -184,17 +181,30 @@ impl Session<'_> {
         }))
     }
 
+    /// Shows a bar for long steps from now on, if somebody watches.
+    pub(crate) fn show_progress(&mut self) {
+        if self.context.out.is_watched() {
+            self.progress = Progress::watch(&self.manager);
+        }
+    }
+
+    /// Takes the bar away, because something else is about to be on the terminal.
+    pub(crate) fn hide_progress(&mut self) {
+        self.progress = None;
+    }
+
     pub(crate) fn tell_recovered(&self, report: &RecoveryReport) {
         for recovered in &report.plans {
-            let text = recovered_in_words(&recovered.outcome);
-            self.context
-                .out
-                .talk(&format!("recovery of plan {}: {text}", recovered.plan));
-            if let Err(error) = &recovered.outcome {
-                self.context
-                    .out
-                    .talk(&format!("next: {}", error.next_step()));
-            }
+            let plan = &recovered.plan;
+            let text = match &recovered.outcome {
+                Ok(_) => format!("plan {plan}: {}", recovered_in_words(&recovered.outcome)),
+                Err(error) => {
+                    let word = shell_word(plan.as_str());
+                    let code = error.code();
+                    format!("plan {plan} needs recovery ({code}): run `planbox recover {word}`")
+                }
+            };
+            self.context.out.talk(&text);
         }
     }
 }
@@ -205,9 +215,12 @@ pub(crate) fn recovered_in_words(
 ) -> String {
     match outcome {
         Ok(Recovered::Nothing) => "it was at rest".to_owned(),
-        Ok(Recovered::Completed) => "the commit was finished; everything is new".to_owned(),
+        Ok(Recovered::Completed) => {
+            "a commit that had been cut short was finished; everything is new".to_owned()
+        }
         Ok(Recovered::Undone) => {
-            "the commit was undone; everything is old, the sandboxes are kept".to_owned()
+            "a commit that had been cut short was undone; everything is old, the sandboxes are kept"
+                .to_owned()
         }
         Ok(Recovered::Removed) => "its leftovers were removed".to_owned(),
         Ok(Recovered::Busy) => "a living process holds it and will finish it".to_owned(),

@@ -135,31 +135,29 @@ impl Checker<'_> {
         let failed = |error| ParticipantError::io("look at a name of the directory", &full, error);
         let holder = dir.stat().map_err(failed)?;
         let now = dir.stat_at(&name).map_err(failed)?;
+        // Freezing something changes it too, and the reason says more than the conflict.
+        if !self.becoming_writable.contains(&op.parent) {
+            may_change(dir, &holder, &full)?;
+        }
+        if let Some(stat) = &now
+            && !matches!(op.act, Act::Create { .. })
+        {
+            if !stat.same_mount(&holder) {
+                return Err(mounted(&full));
+            }
+            may_move(dir, &name, (&holder, stat), &full)?;
+        }
         match (&op.act, &now) {
             (Act::Create { .. }, None) => {}
             (Act::Create { .. }, Some(_)) | (_, None) => {
                 self.conflicts.push(conflict(op, now.as_ref()));
             }
-            (_, Some(stat)) => {
-                if !stat.same_mount(&holder) {
-                    return Err(mounted(&full));
-                }
-                match self.original(dir, &name, (op, stat))? {
-                    Ok(image) => set_base(op, image),
-                    Err(conflicts) => {
-                        self.conflicts.extend(conflicts);
-                        return Ok(());
-                    }
-                }
-            }
+            (_, Some(stat)) => match self.original(dir, &name, (op, stat))? {
+                Ok(image) => set_base(op, image),
+                Err(conflicts) => self.conflicts.extend(conflicts),
+            },
         }
-        if !self.becoming_writable.contains(&op.parent) {
-            may_change(dir, &holder, &full)?;
-        }
-        match &now {
-            Some(stat) => may_move(dir, &name, (&holder, stat), &full),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn entry(&self, op: &Op) -> Outcome<(u32, &Entry)> {
@@ -216,13 +214,13 @@ impl Checker<'_> {
         };
         let stat = dir.stat().map_err(failed)?;
         let now = attributes::read(dir).map_err(failed)?;
+        refuse_frozen(&stat, &full)?;
         let (_, entry) = self.entry(op)?;
         let digest = crate::fs::xattr_digest(dir).map_err(failed)?;
         if stat.mode != entry.base.mode || digest != entry.xattr_digest() {
             self.conflicts.push(conflict(op, Some(&stat)));
             return Ok(());
         }
-        refuse_frozen(&stat, &full)?;
         let us = rustix::process::geteuid().as_raw();
         if us != 0 && us != stat.uid {
             return Err(denied("only its owner can set the mode of a directory").at(full));

@@ -271,3 +271,45 @@ fn status_130_when_a_signal_comes_while_the_command_runs() {
         );
     }
 }
+
+#[test]
+fn status_6_when_a_recovery_meets_a_foreign_change_and_both_versions_are_kept() {
+    let home = Home::new();
+    let real = home.real("real", &[("a", "old"), ("b", "old")]);
+    let view = home.open("p", &real);
+    std::fs::write(view.join("a"), "ours").unwrap();
+    std::fs::write(view.join("b"), "ours").unwrap();
+    let mut commit = home.command(&["commit", "p"]);
+    let killed = commit
+        .env("PLANBOX_CRASH_AT", "apply.between")
+        .output()
+        .unwrap();
+    assert_eq!(killed.status.code(), None, "{killed:?}");
+    std::fs::write(real.join("a"), "theirs").unwrap();
+    std::fs::write(real.join("b"), "theirs").unwrap();
+    for arguments in [&["recover"][..], &["recover", "p"], &["commit", "p"]] {
+        let json = home.json(6, arguments);
+        assert_eq!(
+            (&json["outcome"], &error(&json)["plan"]),
+            (&json!("recovery-needed"), &json!("p"))
+        );
+        assert_eq!(
+            (read(real.join("a")), read(real.join("b"))),
+            ("theirs".into(), "theirs".into())
+        );
+    }
+    let json = home.json(6, &["recover"]);
+    assert_eq!(
+        (&json["plans"][0]["plan"], &json["plans"][0]["outcome"]),
+        (&json!("p"), &json!("failed"))
+    );
+    assert_eq!(json["error"]["conflicts"][0]["place"], "a");
+    assert_eq!(home.json(0, &["status", "p"])["state"], "hazard");
+    let other = home.real("other", &[("f", "old")]);
+    home.open("q", &other);
+    assert_eq!(
+        home.json(0, &["commit", "q"])["outcome"],
+        "nothing-to-do",
+        "others go on"
+    );
+}

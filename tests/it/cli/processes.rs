@@ -144,10 +144,34 @@ fn a_recovery_at_open_is_told_unless_it_is_to_be_quiet() {
         );
         let status = home.ok(&["status", option]);
         assert_eq!(
-            status.stderr.contains("recovery of plan p"),
+            status
+                .stderr
+                .contains("plan p: a commit that had been cut short was finished"),
             told,
             "{status:?}"
         );
         assert_eq!(read(real.join("a")), "new");
     }
+}
+
+#[test]
+fn the_command_inherits_no_descriptor_of_ours() {
+    let home = Home::new();
+    let real = home.real("real", &[("f", "old")]);
+    home.open("p", &real);
+    let listed = home
+        .ok(&[
+            "exec",
+            "p",
+            "--",
+            "sh",
+            "-c",
+            "readlink /proc/$$/fd/*; true",
+        ])
+        .stdout;
+    let store = home.store();
+    let ours = listed
+        .lines()
+        .filter(|link| link.starts_with(store.to_str().unwrap()));
+    assert_eq!(ours.count(), 0, "{listed}");
 }

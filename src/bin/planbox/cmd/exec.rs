@@ -13,11 +13,12 @@ pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Report, Failure
     let plan = plan_id(named.map_or("", |plan| plan))?;
     let about = |failure: Failure| failure.of(Some(&plan));
     child::check_found(&arguments.cmd).map_err(about)?;
-    let session = context.open().map_err(about)?;
+    let mut session = context.open().map_err(about)?;
     let hold = session.hold_existing(&plan, "exec")?;
     let wanted = "what CMD would change could not be committed";
     let sandboxes = session.workable(&plan, wanted)?.sandboxes;
     let resources = sandboxes_json(&sandboxes);
+    session.hide_progress();
     let job = Job::new(&session, &plan, &sandboxes, &arguments.cmd)?;
     let known = |failure: Failure| failure.with_resources(resources.clone());
     job.start(&session)

@@ -33,8 +33,18 @@ pub(super) fn json(receipt: &Receipt) -> Value {
 }
 
 pub(super) fn text(receipt: &Receipt) -> String {
-    let words = outcome(receipt).replace('-', " ");
-    let mut text = format!("{} plan {}\n", bold(&words), clean(receipt.plan().as_str()));
+    let words = match outcome(receipt) {
+        "committed" => "committed",
+        "already-committed" => "already committed:",
+        _ => "nothing to do in",
+    };
+    let plan = clean(receipt.plan().as_str());
+    format!("{} plan {plan}\n{}", bold(words), lines(receipt))
+}
+
+/// One line for each resource, and its notes.
+pub(super) fn lines(receipt: &Receipt) -> String {
+    let mut text = String::new();
     for resource in receipt.resources() {
         let (name, target) = (clean(resource.name.as_str()), clean(&resource.target));
         let changes = planbox::summary(&resource.changes);

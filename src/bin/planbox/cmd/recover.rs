@@ -55,9 +55,17 @@ fn all(session: &Session<'_>) -> Result<Report, Failure> {
         .signals
         .during(|| session.manager.recover())?;
     let plans: Vec<Value> = report.plans.iter().map(plan_json).collect();
-    let text: String = report.plans.iter().map(plan_text).collect();
-    if let Some(failure) = report.plans.into_iter().find_map(|plan| plan.outcome.err()) {
-        session.context.out.talk(text.trim_end());
+    let (mut failures, done): (Vec<_>, Vec<_>) = report
+        .plans
+        .into_iter()
+        .partition(|plan| plan.outcome.is_err());
+    let text: String = done.iter().map(plan_text).collect();
+    if !failures.is_empty()
+        && let Err(failure) = failures.remove(0).outcome
+    {
+        // The first failure is told as such, with its next step; all others before it.
+        let others: String = failures.iter().map(plan_text).collect();
+        session.context.out.talk_lines(&(text + &others));
         return Err(Failure::from(Error::from(failure)).with("plans", json!(plans)));
     }
     let nothing = plans.is_empty();

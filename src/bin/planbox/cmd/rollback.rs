@@ -3,17 +3,17 @@
 use crate::args::ThePlan;
 use crate::exit::{Exit, Failure, Own};
 use crate::output::{Report, can_ask};
-use crate::session::{Context, plan_id};
+use crate::session::{Context, Session, plan_id};
 use planbox::{PlanHold, PlanId, PlanState};
 use serde_json::json;
 
 pub(super) fn run(context: &Context, arguments: &ThePlan) -> Result<Report, Failure> {
     let plan = plan_id(&arguments.plan)?;
-    let session = context.open()?;
+    let mut session = context.open()?;
     let mut hold = session.hold_existing(&plan, "rollback")?;
     let before = session.manager.status(&plan)?.state;
     if before == PlanState::Open && !context.global.yes && can_ask() {
-        ask(context, &mut hold, &plan)?;
+        ask(&mut session, &mut hold, &plan)?;
     }
     let names = context.signals.during(|| hold.rollback_all())?;
     let resources: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
@@ -40,7 +40,7 @@ fn count<T>(names: &[T]) -> String {
 }
 
 /// Asks a person whether work is to be thrown away, if there is any.
-fn ask(context: &Context, hold: &mut PlanHold, plan: &PlanId) -> Result<(), Failure> {
+fn ask(session: &mut Session<'_>, hold: &mut PlanHold, plan: &PlanId) -> Result<(), Failure> {
     let changes = match hold.diff() {
         Ok(diff) if diff.is_empty() => return Ok(()),
         Ok(diff) => {
@@ -53,10 +53,13 @@ fn ask(context: &Context, hold: &mut PlanHold, plan: &PlanId) -> Result<(), Fail
         }
         Err(_) => "changes that cannot be listed".to_owned(),
     };
-    if context
+    session.hide_progress();
+    if session
+        .context
         .out
         .ask(&format!("plan {plan} has {changes}; throw them away?"))
     {
+        session.show_progress();
         return Ok(());
     }
     let own = Own {

@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
     }
     child::check_found(&arguments.cmd).map_err(about)?;
     let wanted = resources::read(&plan, &arguments.resources).map_err(about)?;
-    let session = context.open()?;
+    let mut session = context.open()?;
     if named.is_none() {
         context.out.talk(&format!("this is plan {plan}"));
     }
@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
     } else {
         session.hold_or_make(&plan, "run")?
     };
-    let begun = begin(&session, &mut hold, wanted, &arguments.cmd);
+    let begun = begin(&mut session, &mut hold, wanted, &arguments.cmd);
     let (running, sandboxes) = begun.map_err(|failure| {
         let useless = made && (named.is_none() || failure.code() == child::NOT_STARTED);
         about(if useless {
@@ -49,9 +49,9 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
         })
     })?;
     let known = |failure: Failure| failure.with_resources(sandboxes_json(&sandboxes));
-    let report = running
-        .wait(&session)
-        .and_then(|()| commit(&session, &mut hold));
+    let waited = running.wait(&session);
+    session.show_progress();
+    let report = waited.and_then(|()| commit(&session, &mut hold));
     report.map_err(known).map_err(about)
 }
 
@@ -64,7 +64,7 @@ fn fresh_id() -> Result<PlanId, Failure> {
 
 /// Opens what is wanted and starts CMD in it.
 fn begin(
-    session: &Session<'_>,
+    session: &mut Session<'_>,
     hold: &mut PlanHold,
     wanted: Vec<Wanted>,
     cmd: &[OsString],
@@ -81,6 +81,7 @@ fn begin(
             "name a directory with --dir",
         ));
     }
+    session.hide_progress();
     let running = Job::new(session, &plan, &sandboxes, cmd)?.start(session)?;
     Ok((running, sandboxes))
 }

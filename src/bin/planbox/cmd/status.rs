@@ -107,12 +107,17 @@ fn all(session: &Session<'_>) -> Result<Report, Failure> {
             .sandboxes
             .iter()
             .map(|sandbox| clean(sandbox.name.as_str()));
+        let names: Vec<String> = names.collect();
         let holder = status.holder.as_ref().map(|holder| in_words(holder, now));
         table.add_row([
             clean(status.plan.as_str()),
             status.state.to_string(),
             age(status.opened_unix_ms, now),
-            names.collect::<Vec<_>>().join(","),
+            if names.is_empty() {
+                "-".to_owned()
+            } else {
+                names.join(",")
+            },
             plan.total().in_words(),
             holder.unwrap_or_else(|| "-".to_owned()),
         ]);
@@ -137,7 +142,12 @@ fn one(session: &Session<'_>, plan: &PlanId) -> Result<Report, Failure> {
     let json = with(json, "receipt", json!(receipt.as_ref().map(receipt::json)));
     let mut text = in_detail(&sized);
     if let Some(receipt) = &receipt {
-        text.push_str(&receipt::text(receipt));
+        let decided = rfc3339(receipt.body().decided_unix_ms);
+        push_line(
+            &mut text,
+            &format!("receipt   {} at {decided}", receipt.outcome().as_str()),
+        );
+        text.push_str(&receipt::lines(receipt));
     }
     Ok(Report::seen(text, json))
 }

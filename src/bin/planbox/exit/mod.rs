@@ -294,7 +294,9 @@ fn conflicts_of(error: &Error) -> &[Conflict] {
             CommitError::Refused { source, .. }
             | CommitError::TakenBack { source, .. }
             | CommitError::Hazard { source, .. },
-        ) => &source.conflicts,
+        )
+        | Error::Recover(RecoverError::Participant { source, .. })
+        | Error::Rollback(RollbackError::Participant { source, .. }) => &source.conflicts,
         _ => &[],
     }
 }

@@ -290,8 +290,7 @@ fn a_second_plan_sees_what_the_first_committed() {
     commit(&mut *first);
     assert_eq!(conflicting(&mut *second), ["b"]);
     second.unseal().unwrap();
-    write(&other.path().join("view/b"), b"b");
-    let file = std::fs::File::open(other.path().join("view/b")).unwrap();
-    let old = std::fs::metadata(other.path().join("view/d")).unwrap();
-    drop((file, old));
+    // Removing it is a change too.
+    std::fs::remove_file(other.path().join("view/b")).unwrap();
+    assert_eq!(conflicting(&mut *second), ["b"]);
 }
