@@ -227,6 +227,21 @@ fn crash_points_are_listed_passed_and_explained() {
     assert_none(&silent);
 }
 
+#[test]
+fn the_page_on_the_command_line_has_every_command() {
+    let page = file("docs/cli.md").text;
+    let commands = files("src/bin/planbox/cmd", "rs");
+    let names = commands.iter().filter_map(|source| {
+        let name = source.path.rsplit('/').next()?.strip_suffix(".rs")?;
+        let helper = ["mod", "receipt"].contains(&name);
+        (!helper).then(|| name.to_owned())
+    });
+    let missing: Vec<_> = names
+        .filter(|name| !page.contains(&format!("planbox {name} ")))
+        .collect();
+    assert_none(&missing);
+}
+
 fn yes_no(flag: bool) -> &'static str {
     if flag { "yes" } else { "never" }
 }
