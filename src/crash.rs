@@ -27,6 +27,7 @@ pub const POINTS: &[&str] = &[
     "takeback.recorded",
     "takeback.between",
     "takeback.undone",
+    "takeback.noted",
     "rollback.recorded",
     "rollback.between",
     "rollback.removed",

@@ -118,10 +118,10 @@ impl PlanState {
             (S::Open | S::Sealed, E::Reopen) => S::Open,
             (S::Sealed, E::Prepare) => S::Preparing,
             (S::Preparing, E::Voted) => S::Prepared,
-            (S::Prepared, E::Nothing) | (S::Applied, E::Settled) => S::Done,
+            (S::Applied, E::Settled) => S::Done,
             (S::Prepared, E::Decided)
             | (S::InDoubt | S::Hazard | S::Committing, E::FoundDecided) => S::Committing,
-            (S::Committing, E::AllApplied) => S::Applied,
+            (S::Prepared, E::Nothing) | (S::Committing, E::AllApplied) => S::Applied,
             (S::Committing | S::Aborting | S::Hazard, E::TakeBack)
             | (S::Open | S::Sealed | S::Aborting, E::GiveUp) => S::Aborting,
             (S::Aborting, E::GaveUp) => S::Aborted,

@@ -25,6 +25,7 @@ pub(super) fn decision(record: &PlanRecord, verdict: Verdict) -> Decision {
         epoch: record.epoch,
         verdict,
         boot: "boot".to_owned(),
+        sealed: true,
         participants: vec![Part {
             name: ResourceName::new("site").unwrap(),
             kind: "dir".to_owned(),

@@ -121,6 +121,11 @@ impl Rows for Tables {
         Ok(())
     }
 
+    fn remove_decision(&mut self, plan: &PlanId) -> Journaled<()> {
+        self.decisions.remove(plan);
+        Ok(())
+    }
+
     fn remove_plan(&mut self, plan: &PlanId) -> Journaled<()> {
         self.plans.remove(plan);
         self.sandboxes.remove(plan);

@@ -84,7 +84,8 @@ pub(crate) trait JournalStore: fmt::Debug + Send + Sync {
     /// [`JournalError::Fenced`] if `epoch` is not the newest.
     fn delist(&self, plan: &PlanId, epoch: Epoch, name: &ResourceName) -> Journaled<()>;
 
-    /// Stores the new state and, in the same transaction, a line of the story.
+    /// Stores the new state and, in the same transaction, a line of the story. A plan that goes on
+    /// (open or sealed) has no decision any more.
     ///
     /// # Errors
     /// [`JournalError::Fenced`] if `epoch` is not the newest.

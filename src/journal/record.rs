@@ -118,6 +118,8 @@ pub(crate) struct Decision {
     pub(crate) epoch: Epoch,
     /// What was decided.
     pub(crate) verdict: Verdict,
+    /// True if the caller had sealed the plan; it stays sealed if it is taken back.
+    pub(crate) sealed: bool,
     /// Which start of the machine it was decided in.
     pub(crate) boot: String,
     /// Who has to act on it, in the order given.

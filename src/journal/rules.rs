@@ -68,6 +68,7 @@ pub(super) trait Rows {
     /// True if there was one.
     fn remove_sandbox(&mut self, plan: &PlanId, name: &ResourceName) -> Result<bool, JournalError>;
     fn put_decision(&mut self, decision: &Decision) -> Result<(), JournalError>;
+    fn remove_decision(&mut self, plan: &PlanId) -> Result<(), JournalError>;
     fn put_receipt(&mut self, plan: &PlanId, receipt: &str) -> Result<(), JournalError>;
     fn append(&mut self, entry: &Entry) -> Result<(), JournalError>;
     /// Removes the plan and everything that is filed under it.
@@ -176,6 +177,12 @@ impl Op {
             } => {
                 let mut held = Held::take(rows, now, plan, *epoch)?;
                 held.row.record.state = *state;
+                let goes_on = matches!(state, PlanState::Open | PlanState::Sealed);
+                if goes_on && held.row.decided {
+                    // What was taken back is decided no more; the next attempt starts clean.
+                    held.row.decided = false;
+                    held.rows.remove_decision(plan)?;
+                }
                 held.tell(event, detail)?;
                 held.put()?;
             }

@@ -254,6 +254,10 @@ impl Rows for SqliteRows<'_> {
         stored::put(self.conn, self.path, entry)
     }
 
+    fn remove_decision(&mut self, plan: &PlanId) -> Journaled<()> {
+        self.remove_of("decisions", plan)
+    }
+
     fn remove_plan(&mut self, plan: &PlanId) -> Journaled<()> {
         for table in ["plans", "sandboxes", "decisions", "receipts", "log"] {
             self.remove_of(table, plan)?;

@@ -393,6 +393,7 @@ impl Stored for Decision {
         "epoch",
         "verdict",
         "boot",
+        "sealed",
         "participants",
         "at_unix_ms",
     ];
@@ -404,21 +405,23 @@ impl Stored for Decision {
             number(self.epoch.0),
             text(self.verdict.as_str()),
             text(&self.boot),
+            number(self.sealed.into()),
             Value::Text(participants),
             number(self.at_unix_ms),
         ]
     }
 
     fn read(row: &Row<'_>) -> Result<Self, Unreadable> {
-        let participants: String = row.get(4)?;
+        let participants: String = row.get(5)?;
         Ok(Self {
             plan: plan_id(row, 0)?,
             epoch: Epoch(unsigned(row, 1)?),
             verdict: word(row, 2, Verdict::parse)?,
             boot: row.get(3)?,
+            sealed: flag(row, 4)?,
             participants: serde_json::from_str(&participants)
                 .map_err(|error| Unreadable(error.to_string()))?,
-            at_unix_ms: unsigned(row, 5)?,
+            at_unix_ms: unsigned(row, 6)?,
         })
     }
 }

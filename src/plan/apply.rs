@@ -178,21 +178,25 @@ impl Locked {
 
     /// Notes that everything is old again; the sandboxes are kept and the plan can go on. A plan
     /// that its caller had sealed stays sealed; otherwise it is open.
+    ///
+    /// The note is durable before the staging goes: a recovery that still found the take-back would
+    /// need it.
     pub(super) fn taken_back(&mut self) -> Result<(), PlanFault> {
         crash::point("takeback.undone");
+        let word = ("taken-back", "");
         if self.sealed_before {
-            let word = ("taken-back", "");
-            return self.record_step(PlanEvent::TakenBack, word, Durability::Lazy);
+            return self.record_step(PlanEvent::TakenBack, word, Durability::Flushed);
         }
+        self.step(PlanEvent::TakenBack)?;
+        self.record_step(PlanEvent::Reopen, word, Durability::Flushed)?;
+        crash::point("takeback.noted");
         let plan = self.plan.clone();
         for (name, outcome) in each(&plan, self.seats(), &|_, sandbox| sandbox.unseal()) {
             if let Err(error) = outcome {
                 tracing::warn!(plan.id = %plan, resource = %name, %error, "staging stays");
             }
         }
-        self.keep_records()?;
-        self.step(PlanEvent::TakenBack)?;
-        self.record_step(PlanEvent::Reopen, ("taken-back", ""), Durability::Lazy)
+        self.keep_records()
     }
 
     /// Notes in the journal that a foreign change is in the way.

@@ -298,6 +298,7 @@ impl Locked {
             epoch: self.epoch(),
             verdict: Verdict::Commit,
             boot: self.services.boot.clone(),
+            sealed: self.sealed_before,
             participants: parts.collect(),
             at_unix_ms,
         };

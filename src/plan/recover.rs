@@ -80,7 +80,10 @@ impl Locked {
             None => Err(self
                 .wrong_state("it is decided, but has no decision")
                 .into()),
-            Some(decision) if decision.verdict == Verdict::TakeBack => self.finish_take_back(),
+            Some(decision) if decision.verdict == Verdict::TakeBack => {
+                self.sealed_before = decision.sealed;
+                self.finish_take_back()
+            }
             Some(decision) => self.finish_commit(&decision),
         }
     }
@@ -105,6 +108,7 @@ impl Locked {
         if self.state == PlanState::Hazard {
             self.step(PlanEvent::FoundDecided)?;
         }
+        self.sealed_before = decision.sealed;
         let redos = self.live_redos()?;
         if let Err(failure) = self.apply_all(&redos) {
             return self.cannot_redo(failure, decision, &redos);
