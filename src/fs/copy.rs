@@ -114,15 +114,13 @@ impl Copy<'_> {
         let mut at = start;
         while at < end {
             let wanted = (end - at).min(STEP_BYTES);
-            let done = match self.method {
-                CopyMethod::Buffered => self.through_memory(at, wanted)?,
-                _ => match self.in_kernel(at, wanted)? {
-                    Some(done) => done,
-                    None => {
-                        self.method = CopyMethod::Buffered;
-                        continue;
-                    }
-                },
+            let done = if self.method == CopyMethod::Buffered {
+                self.through_memory(at, wanted)?
+            } else if let Some(done) = self.in_kernel(at, wanted)? {
+                done
+            } else {
+                self.method = CopyMethod::Buffered;
+                continue;
             };
             if done == 0 {
                 break;
@@ -146,11 +144,10 @@ impl Copy<'_> {
                 wanted,
             );
             return match copied {
-                // Some file systems answer 0 for what they cannot do: read will tell.
-                Ok(0) => Ok(None),
-                Ok(done) => Ok(Some(done as u64)),
                 Err(Errno::INTR) => continue,
-                Err(
+                // Some file systems answer 0 for what they cannot do: read will tell.
+                Ok(0)
+                | Err(
                     Errno::NOSYS
                     | Errno::XDEV
                     | Errno::INVAL
@@ -159,6 +156,7 @@ impl Copy<'_> {
                     | Errno::TXTBSY
                     | Errno::IO,
                 ) => Ok(None),
+                Ok(done) => Ok(Some(done as u64)),
                 Err(error) => Err(error.into()),
             };
         }
@@ -202,5 +200,101 @@ pub(crate) fn content_digest(file: &File) -> io::Result<[u8; 32]> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Scratch;
+    use super::*;
+    use std::ffi::OsStr;
+
+    fn copy(from: &Scratch, to: &Scratch, wish: CopyWish) -> io::Result<(CopyMethod, Vec<u64>)> {
+        let src = from.dir().read_file(OsStr::new("src"))?;
+        let dst = to.dir().create_file(OsStr::new("dst"), 0o600)?;
+        let mut seen = Vec::new();
+        let method = copy_file(&src, &dst, wish, &mut |done| {
+            seen.push(done);
+            Ok(())
+        })?;
+        Ok((method, seen))
+    }
+
+    fn same(from: &Scratch, to: &Scratch) -> bool {
+        std::fs::read(from.path().join("src")).unwrap()
+            == std::fs::read(to.path().join("dst")).unwrap()
+    }
+
+    #[test]
+    fn bytes_arrive_whole_and_progress_is_told() {
+        let (from, to) = (Scratch::new(), Scratch::new());
+        let content: Vec<u8> = (0..20_000_003_u32).map(|n| (n % 251) as u8).collect();
+        from.put("src", &content);
+        let (method, seen) = copy(&from, &to, CopyWish::Copy).unwrap();
+        assert_ne!(method, CopyMethod::Cloned);
+        assert!(same(&from, &to));
+        assert_eq!(seen.last(), Some(&20_000_003));
+        assert!(seen.len() >= 3 && seen.is_sorted(), "{seen:?}");
+    }
+
+    #[test]
+    fn another_file_system_is_reached_through_memory() {
+        let (from, to) = (Scratch::new(), Scratch::quick());
+        from.put("src", &vec![9; 300_000]);
+        copy(&from, &to, CopyWish::CloneOrCopy).unwrap();
+        assert!(same(&from, &to));
+        let far = from.dir().stat().unwrap().dev != to.dir().stat().unwrap().dev;
+        to.dir().remove_file(OsStr::new("dst")).unwrap();
+        assert!(!far || copy(&from, &to, CopyWish::Clone).is_err());
+    }
+
+    #[test]
+    fn holes_stay_holes_wherever_they_are() {
+        for (data_at, size) in [(0, 64 << 20), (32 << 20, 64 << 20), (5, 1 << 40)] {
+            let (from, to) = (Scratch::new(), Scratch::new());
+            from.put("src", b"");
+            let src = from.dir().write_file(OsStr::new("src")).unwrap();
+            if src.set_len(size).is_err() {
+                continue;
+            }
+            src.write_all_at(b"data", data_at).unwrap();
+            copy(&from, &to, CopyWish::Copy).unwrap();
+            let dst = to.dir().read_file(OsStr::new("dst")).unwrap();
+            let stat = stat_file(&dst).unwrap();
+            assert_eq!(stat.size, size);
+            assert!(stat.allocated < 1 << 20, "{} bytes", stat.allocated);
+            let mut read = [0; 4];
+            dst.read_exact_at(&mut read, data_at).unwrap();
+            assert_eq!(&read, b"data");
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_refused_at_once() {
+        let scratch = Scratch::new();
+        rustix::fs::mkfifoat(scratch.dir(), "src", rustix::fs::Mode::RUSR).unwrap();
+        let error = copy(&scratch, &scratch, CopyWish::Copy).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn it_stops_when_told_to() {
+        let scratch = Scratch::new();
+        scratch.put("src", &[1; 100]);
+        let src = scratch.dir().read_file(OsStr::new("src")).unwrap();
+        let dst = scratch.dir().create_file(OsStr::new("dst"), 0o600).unwrap();
+        let stop = &mut |_| Err(io::Error::other("stop"));
+        let error = copy_file(&src, &dst, CopyWish::Copy, stop).unwrap_err();
+        assert_eq!(error.to_string(), "stop");
+    }
+
+    #[test]
+    fn a_digest_is_of_the_whole_content() {
+        let scratch = Scratch::new();
+        let content = vec![3; BUFFER_BYTES * 2 + 1];
+        scratch.put("src", &content);
+        let src = scratch.dir().read_file(OsStr::new("src")).unwrap();
+        let digest = content_digest(&src).unwrap();
+        assert_eq!(digest, *blake3::hash(&content).as_bytes());
     }
 }

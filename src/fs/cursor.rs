@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn it_goes_down_20_000_levels_and_up_again() {
         const DEPTH: usize = 20_000;
-        let scratch = Scratch::new();
+        let scratch = Scratch::quick();
         make_deep(scratch.dir(), DEPTH);
         let mut cursor = Cursor::new(scratch.dir()).unwrap();
         for _ in 0..DEPTH {

@@ -1,16 +1,14 @@
-//! An open directory, and what can be done to the names in it.
+//! An open directory: getting at what is in it.
 
 use super::entries::Names;
 use super::open::{Moved, one_component, open_within};
-use super::stat::{FileKind, Stat, Time, statx};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, RenameFlags, SeekFrom, Timespec, Timestamps};
-use rustix::fs::{Gid, Uid};
+use super::stat::{FileKind, Stat, statx};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -254,191 +252,6 @@ impl Dir {
         }
     }
 
-    /// Makes the new directory `name` with exactly `mode`, whatever the umask.
-    ///
-    /// # Errors
-    /// EEXIST if the name is taken.
-    pub(crate) fn make_dir(&self, name: &OsStr, mode: u32) -> io::Result<()> {
-        let name = one_component(name)?;
-        let mode = mode & 0o7777;
-        rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode & 0o700))?;
-        if statx(self.as_fd(), name)?.mode == mode {
-            return Ok(());
-        }
-        self.set_mode_at(name, mode)
-    }
-
-    /// Makes the new link `name` with these very bytes as its target.
-    ///
-    /// # Errors
-    /// EEXIST if the name is taken.
-    pub(crate) fn make_symlink(&self, target: &OsStr, name: &OsStr) -> io::Result<()> {
-        Ok(rustix::fs::symlinkat(
-            target,
-            &self.fd,
-            one_component(name)?,
-        )?)
-    }
-
-    /// The exact bytes of the target of the link `name`.
-    ///
-    /// # Errors
-    /// EINVAL if it is no link.
-    pub(crate) fn read_link(&self, name: &OsStr) -> io::Result<OsString> {
-        let target = rustix::fs::readlinkat(&self.fd, one_component(name)?, Vec::new())?;
-        Ok(OsString::from_vec(target.into_bytes()))
-    }
-
-    /// Gives the inode `name` a second name. A link gets a second name itself.
-    ///
-    /// # Errors
-    /// EEXIST if `to_name` is taken; EMLINK, EPERM or EXDEV where it cannot be.
-    pub(crate) fn hard_link(&self, name: &OsStr, to: &Self, to_name: &OsStr) -> io::Result<()> {
-        let (name, to_name) = (one_component(name)?, one_component(to_name)?);
-        Ok(rustix::fs::linkat(
-            &self.fd,
-            name,
-            &to.fd,
-            to_name,
-            AtFlags::empty(),
-        )?)
-    }
-
-    /// Moves `name`, replacing nothing.
-    ///
-    /// # Errors
-    /// EEXIST if `to_name` is taken, EXDEV on another file system.
-    pub(crate) fn rename_new(&self, name: &OsStr, to: &Self, to_name: &OsStr) -> io::Result<()> {
-        self.rename(name, to, to_name, RenameFlags::NOREPLACE)
-    }
-
-    /// Swaps two names, of any kinds.
-    ///
-    /// # Errors
-    /// ENOENT if either is absent, EXDEV on another file system.
-    pub(crate) fn exchange(&self, name: &OsStr, to: &Self, to_name: &OsStr) -> io::Result<()> {
-        self.rename(name, to, to_name, RenameFlags::EXCHANGE)
-    }
-
-    /// Moves `name`, replacing a file of that name.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub(crate) fn rename_over(&self, name: &OsStr, to: &Self, to_name: &OsStr) -> io::Result<()> {
-        self.rename(name, to, to_name, RenameFlags::empty())
-    }
-
-    fn rename(
-        &self,
-        name: &OsStr,
-        to: &Self,
-        to_name: &OsStr,
-        flags: RenameFlags,
-    ) -> io::Result<()> {
-        let (name, to_name) = (one_component(name)?, one_component(to_name)?);
-        Ok(rustix::fs::renameat_with(
-            &self.fd, name, &to.fd, to_name, flags,
-        )?)
-    }
-
-    /// Removes the name of anything but a directory.
-    ///
-    /// # Errors
-    /// EISDIR for a directory.
-    pub(crate) fn remove_file(&self, name: &OsStr) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(
-            &self.fd,
-            one_component(name)?,
-            AtFlags::empty(),
-        )?)
-    }
-
-    /// Removes an empty directory.
-    ///
-    /// # Errors
-    /// ENOTEMPTY, ENOTDIR.
-    pub(crate) fn remove_dir(&self, name: &OsStr) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(
-            &self.fd,
-            one_component(name)?,
-            AtFlags::REMOVEDIR,
-        )?)
-    }
-
-    /// Sets the permission bits of this directory.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
-        Ok(rustix::fs::fchmod(
-            &self.fd,
-            Mode::from_raw_mode(mode & 0o7777),
-        )?)
-    }
-
-    /// Sets the permission bits of the file or directory `name`, even if it may not be opened.
-    ///
-    /// # Errors
-    /// EOPNOTSUPP for a link: links have no mode.
-    pub(crate) fn set_mode_at(&self, name: &OsStr, mode: u32) -> io::Result<()> {
-        let mode = Mode::from_raw_mode(mode & 0o7777);
-        let name = one_component(name)?;
-        let fd = open_within(self.as_fd(), name, OFlags::PATH, Mode::empty())?;
-        if statx(fd.as_fd(), OsStr::new(""))?.kind == FileKind::Symlink {
-            return Err(Errno::OPNOTSUPP.into());
-        }
-        // A descriptor that grants nothing has to be named through /proc.
-        let by_number = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        match rustix::fs::chmodat(CWD, by_number, mode, AtFlags::empty()) {
-            Err(Errno::NOENT) => {
-                let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-                let fd = open_within(self.as_fd(), name, flags, Mode::empty())?;
-                Ok(rustix::fs::fchmod(fd, mode)?)
-            }
-            other => Ok(other?),
-        }
-    }
-
-    /// Gives `name`, also a link, to an owner and a group.
-    ///
-    /// # Errors
-    /// EPERM for an unprivileged process, but for groups it belongs to.
-    pub(crate) fn set_owner_at(&self, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
-        let name = one_component(name)?;
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        Ok(rustix::fs::chownat(
-            &self.fd,
-            name,
-            Some(uid),
-            Some(gid),
-            flags,
-        )?)
-    }
-
-    /// Sets the modification time of this directory; the access time stays.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub(crate) fn set_mtime(&self, mtime: Time) -> io::Result<()> {
-        Ok(rustix::fs::futimens(&self.fd, &stamps(mtime))?)
-    }
-
-    /// Sets the modification time of `name`, also of a link; the access time stays.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub(crate) fn set_mtime_at(&self, name: &OsStr, mtime: Time) -> io::Result<()> {
-        let name = one_component(name)?;
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        Ok(rustix::fs::utimensat(
-            &self.fd,
-            name,
-            &stamps(mtime),
-            flags,
-        )?)
-    }
-
     /// All names in this directory but `.` and `..`.
     ///
     /// # Errors
@@ -485,46 +298,5 @@ impl Dir {
     pub(crate) fn free_bytes(&self) -> io::Result<u64> {
         let stat = rustix::fs::fstatvfs(&self.fd)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-    }
-}
-
-/// Sets the modification time of an open file; the access time stays.
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn set_file_mtime(file: &File, mtime: Time) -> io::Result<()> {
-    Ok(rustix::fs::futimens(file, &stamps(mtime))?)
-}
-
-/// Sets the permission bits of an open file.
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
-    Ok(rustix::fs::fchmod(
-        file,
-        Mode::from_raw_mode(mode & 0o7777),
-    )?)
-}
-
-/// Gives an open file or directory to an owner and a group.
-///
-/// # Errors
-/// EPERM for an unprivileged process, but for groups it belongs to.
-pub(crate) fn set_owner(of: impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    Ok(rustix::fs::fchown(of, Some(uid), Some(gid))?)
-}
-
-fn stamps(mtime: Time) -> Timestamps {
-    Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: rustix::fs::UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: mtime.0,
-            tv_nsec: mtime.1.into(),
-        },
     }
 }

@@ -71,14 +71,12 @@ impl Dir {
 
     /// A file that has no name any more, or never had one.
     fn scratch_file(&self) -> io::Result<File> {
-        match self.unnamed_file() {
-            Ok(file) => Ok(file),
-            Err(_) => {
-                let (name, file) = self.temp_file(0o600)?;
-                self.remove_file(&name)?;
-                Ok(file)
-            }
+        if let Ok(file) = self.unnamed_file() {
+            return Ok(file);
         }
+        let (name, file) = self.temp_file(0o600)?;
+        self.remove_file(&name)?;
+        Ok(file)
     }
 
     /// Makes a new file whose name begins with [`TEMP_PREFIX`].
@@ -191,4 +189,98 @@ pub(crate) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|text| text.trim().to_owned())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Scratch;
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_durable_file_is_replaced_as_a_whole() {
+        let scratch = Scratch::new();
+        let name = OsStr::new("state");
+        let before = flushes();
+        for content in [b"old".as_slice(), b"newer"] {
+            write_durably(scratch.dir(), name, content).unwrap();
+            assert_eq!(
+                std::fs::read(scratch.path().join("state")).unwrap(),
+                content
+            );
+        }
+        assert!(flushes() >= before + 4, "file and directory, twice");
+        assert_eq!(scratch.dir().entries().unwrap().len(), 1);
+        assert_eq!(scratch.dir().stat_at(name).unwrap().unwrap().mode, 0o600);
+    }
+
+    #[test]
+    fn a_durable_write_that_fails_leaves_nothing_behind() {
+        let scratch = Scratch::new();
+        scratch.put("taken/f", b"");
+        assert!(write_durably(scratch.dir(), OsStr::new("taken"), b"x").is_err());
+        assert!(write_durably(scratch.dir(), OsStr::new("a/b"), b"x").is_err());
+        assert_eq!(scratch.dir().entries().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn private_directories_are_made_as_far_as_needed() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("a/b/c");
+        for _ in 0..2 {
+            let made = make_private_dirs(&path).unwrap();
+            assert_eq!(made.stat().unwrap().mode, 0o700);
+            assert_eq!(made.path(), path);
+        }
+        // One that only others can read is made private.
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        assert_eq!(
+            make_private_dirs(&path).unwrap().stat().unwrap().mode,
+            0o700
+        );
+    }
+
+    #[test]
+    fn a_directory_that_others_may_change_is_refused() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("open");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+        let refused = make_private_dirs(&path).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        let link = scratch.path().join("link");
+        std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+        assert!(make_private_dirs(&link).is_err(), "a link is not followed");
+        scratch.put("file", b"");
+        assert!(make_private_dirs(&scratch.path().join("file/x")).is_err());
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_refused() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("theirs");
+        std::fs::create_dir(&path).unwrap();
+        if std::os::unix::fs::chown(&path, Some(12_345), None).is_ok() {
+            let refused = make_private_dirs(&path).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        }
+    }
+
+    #[test]
+    fn the_machine_is_asked_and_answers() {
+        let scratch = Scratch::new();
+        assert!(scratch.dir().free_bytes().unwrap() > 0);
+        assert!(dirty_bytes().is_some());
+        assert_eq!(boot_id(), boot_id());
+        scratch.dir().probe_reflink().unwrap();
+        scratch.dir().sync().unwrap();
+        scratch.dir().sync_filesystem().unwrap();
+        let file = scratch.dir().create_file(OsStr::new("f"), 0o600).unwrap();
+        sync_data(&file).unwrap();
+        assert_eq!(
+            scratch.dir().entries().unwrap().len(),
+            1,
+            "no probe is left"
+        );
+    }
 }

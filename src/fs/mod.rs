@@ -15,11 +15,13 @@
 )]
 
 mod access;
+mod attributes;
 mod copy;
 mod cursor;
 mod dir;
 mod durable;
 mod entries;
+mod names;
 mod open;
 mod remove;
 mod stat;
@@ -28,9 +30,10 @@ pub(crate) mod testing;
 mod xattr;
 
 pub(crate) use access::Ancestor;
+pub(crate) use attributes::{set_file_mode, set_file_mtime, set_owner};
 pub(crate) use copy::{CopyMethod, CopyWish, content_digest, copy_file};
 pub(crate) use cursor::Cursor;
-pub(crate) use dir::{Dir, set_file_mode, set_file_mtime, set_owner};
+pub(crate) use dir::Dir;
 pub(crate) use durable::{
     TEMP_PREFIX, boot_id, dirty_bytes, flushes, make_private_dirs, sync_all, sync_data,
     write_durably,

@@ -27,15 +27,13 @@ pub(crate) struct Moved;
 /// True if the failed call may simply be made again: see [`RenameStorm`].
 #[must_use]
 pub(crate) fn is_rename_storm(error: &io::Error) -> bool {
-    error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<RenameStorm>())
+    matches!(error.get_ref(), Some(inner) if inner.is::<RenameStorm>())
 }
 
 /// True if a walk ended because of [`Moved`].
 #[must_use]
 pub(crate) fn is_moved(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Moved>())
+    matches!(error.get_ref(), Some(inner) if inner.is::<Moved>())
 }
 
 /// Set once `openat2` has turned out to be missing (old kernel) or forbidden (seccomp).
@@ -198,6 +196,13 @@ pub(super) mod tests {
             assert_eq!(refusal(&dir, "/etc"), Some(Errno::XDEV.raw_os_error()));
             assert_eq!(refusal(&dir, "absent"), Some(Errno::NOENT.raw_os_error()));
         });
+    }
+
+    #[test]
+    fn a_storm_of_renames_is_told_from_other_failures() {
+        let storm = io::Error::new(io::ErrorKind::WouldBlock, RenameStorm);
+        assert!(is_rename_storm(&storm) && !is_moved(&storm));
+        assert!(!is_rename_storm(&io::ErrorKind::WouldBlock.into()));
     }
 
     #[test]

@@ -54,13 +54,14 @@ pub(crate) fn remove_tree(
             }
             continue;
         }
-        let above = cursor.leave()?;
+        // Closed before it is removed: the kernel would keep what is open, and look through all of
+        // it again at each level above.
+        drop(cursor.leave()?);
         match step(cursor.dir(), &level.name, true) {
             Err(error)
                 if error.kind() == io::ErrorKind::DirectoryNotEmpty
                     && level.passes < REFILL_TRIES =>
             {
-                drop(above);
                 cursor.enter(&level.name)?;
                 level.names = cursor.dir().entries()?;
                 level.next = 0;
@@ -129,7 +130,7 @@ fn remove_name(dir: &Dir, name: &OsStr, is_dir: bool) -> io::Result<()> {
 mod tests {
     use super::super::open::tests::with_and_without_openat2;
     use super::super::testing::{
-        Scratch, in_a_child, is_child, limit_descriptors, make_deep, make_wide,
+        Scratch, become_nobody, in_a_child, is_child, limit_descriptors, make_deep, make_wide,
     };
     use super::*;
 
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn depth_does_not_matter() {
-        let scratch = Scratch::new();
+        let scratch = Scratch::quick();
         make_deep(&scratch.sub("top"), 20_000);
         assert_eq!(remove(&scratch, "top").unwrap(), 20_001);
         assert!(scratch.dir().entries().unwrap().is_empty());
@@ -152,7 +153,7 @@ mod tests {
 
     #[test]
     fn width_does_not_matter() {
-        let scratch = Scratch::new();
+        let scratch = Scratch::quick();
         make_wide(&scratch.sub("top"), 20_000);
         assert_eq!(remove(&scratch, "top").unwrap(), 20_001);
     }
@@ -226,14 +227,6 @@ mod tests {
             .set_mode_at(OsStr::new("unwritable"), 0o500)
             .unwrap();
         assert_eq!(remove(&scratch, "top").unwrap(), 6);
-    }
-
-    fn become_nobody() {
-        let gid = rustix::process::Gid::from_raw(65534);
-        let uid = rustix::process::Uid::from_raw(65534);
-        rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
-        rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
     }
 
     #[test]

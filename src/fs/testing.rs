@@ -15,6 +15,15 @@ impl Scratch {
         Self::within(&std::env::temp_dir())
     }
 
+    /// In memory where the machine allows it.
+    pub(crate) fn quick() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            return Self::within(memory);
+        }
+        Self::new()
+    }
+
     pub(crate) fn within(parent: &Path) -> Self {
         let path = tempfile::tempdir_in(parent).unwrap().keep();
         let dir = Dir::open(&path).unwrap();
@@ -100,4 +109,16 @@ pub(crate) fn limit_descriptors(most: u64) {
         maximum: Some(most),
     };
     setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+/// Gives up root in this thread; nothing to do for anybody else.
+pub(crate) fn become_nobody() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let gid = rustix::process::Gid::from_raw(65534);
+    let uid = rustix::process::Uid::from_raw(65534);
+    rustix::thread::set_thread_groups(&[]).unwrap();
+    rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+    rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
 }

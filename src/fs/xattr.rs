@@ -124,3 +124,88 @@ pub(crate) fn write_xattrs(of: impl AsFd, wanted: &Xattrs) -> io::Result<()> {
 pub(crate) fn xattr_digest(of: impl AsFd) -> io::Result<Option<[u8; 32]>> {
     Ok(read_xattrs(of)?.digest())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Scratch;
+    use super::*;
+    use std::ffi::OsStr;
+
+    /// `user::rw-`, `user:1:r--`, `group::r--`, `mask::r--`, `other::---` as the kernel stores it.
+    fn access_list() -> Vec<u8> {
+        let mut bytes = 2_u32.to_le_bytes().to_vec();
+        let none = u32::MAX;
+        for (tag, rights, id) in [
+            (1, 6, none),
+            (2, 4, 1),
+            (4, 4, none),
+            (16, 4, none),
+            (32, 0, none),
+        ] {
+            bytes.extend(u16::to_le_bytes(tag));
+            bytes.extend(u16::to_le_bytes(rights));
+            bytes.extend(u32::to_le_bytes(id));
+        }
+        bytes
+    }
+
+    fn xattrs(all: &[(&str, &[u8])]) -> Xattrs {
+        let carried = all
+            .iter()
+            .map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()));
+        Xattrs {
+            carried: carried.collect(),
+            has_capability: false,
+        }
+    }
+
+    #[test]
+    fn attributes_are_replaced_as_a_whole() {
+        let scratch = Scratch::new();
+        let file = scratch.dir().create_file(OsStr::new("f"), 0o640).unwrap();
+        assert_eq!(read_xattrs(&file).unwrap(), Xattrs::default());
+        assert_eq!(xattr_digest(&file).unwrap(), None);
+        let long = [7; 2_000];
+        let many = xattrs(&[
+            ("system.posix_acl_access", &access_list()),
+            ("user.a", b""),
+            ("user.long", &long),
+        ]);
+        if write_xattrs(&file, &many).is_err() {
+            // This file system has none.
+            return;
+        }
+        assert_eq!(read_xattrs(&file).unwrap(), many);
+        let digest = xattr_digest(&file).unwrap();
+        assert!(digest.is_some() && digest == many.digest());
+        let few = xattrs(&[("user.a", b"b")]);
+        write_xattrs(&file, &few).unwrap();
+        assert_eq!(read_xattrs(&file).unwrap(), few);
+        assert_ne!(few.digest(), many.digest());
+        write_xattrs(scratch.dir(), &few).unwrap();
+        assert_eq!(read_xattrs(scratch.dir()).unwrap(), few);
+    }
+
+    #[test]
+    fn a_capability_is_seen_and_not_carried() {
+        let scratch = Scratch::new();
+        let file = scratch.dir().create_file(OsStr::new("f"), 0o755).unwrap();
+        // cap_net_raw=ep
+        let capability = [
+            1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        let flags = XattrFlags::empty();
+        if rustix::fs::fsetxattr(&file, "security.capability", &capability, flags).is_err() {
+            return;
+        }
+        let found = read_xattrs(&file).unwrap();
+        assert!(found.has_capability && found.carried.is_empty());
+    }
+
+    #[test]
+    fn a_digest_knows_where_a_value_ends() {
+        let left = xattrs(&[("user.a", b"bc")]);
+        let right = xattrs(&[("user.ab", b"c")]);
+        assert_ne!(left.digest(), right.digest());
+    }
+}

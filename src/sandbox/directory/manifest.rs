@@ -254,8 +254,9 @@ impl Manifest {
     #[must_use]
     pub(crate) fn totals(&self, index: u32) -> Totals {
         let mut totals = Totals::default();
-        let mut pending = vec![index..index.saturating_add(1)];
-        while let Some(range) = pending.pop() {
+        let mut pending = Vec::new();
+        let mut range = index..index.saturating_add(1);
+        loop {
             for entry in range.filter_map(|at| self.get(at)) {
                 if entry.left_out.is_some() {
                     totals.left_out += 1;
@@ -269,8 +270,11 @@ impl Manifest {
                     pending.push(entry.children.clone());
                 }
             }
+            match pending.pop() {
+                Some(next) => range = next,
+                None => return totals,
+            }
         }
-        totals
     }
 }
 

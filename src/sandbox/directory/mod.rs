@@ -37,11 +37,15 @@ mod record;
 mod resource;
 mod restored;
 mod scan;
+#[cfg(test)]
+mod scan_tests;
 mod seal;
 mod settle;
 mod stage;
 mod staging;
 mod stored;
+#[cfg(test)]
+mod stored_tests;
 mod subtree;
 mod takeback;
 mod text;

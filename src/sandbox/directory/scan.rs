@@ -121,7 +121,7 @@ impl Scanner<'_> {
         let digest = fs::xattr_digest(self.cursor.dir());
         let digest = digest.map_err(|e| self.failed(0, name, e))?;
         if directory_differs(entry, &now, || Ok(digest)).map_err(|e| self.failed(0, name, e))? {
-            self.push(0, name, Some(0), Some(now), Difference::MetaOnly);
+            self.push((0, name), Some(0), Some(now), Difference::MetaOnly);
         }
         Ok(())
     }
@@ -174,7 +174,12 @@ impl Scanner<'_> {
             && entry.left_out.is_none()
         {
             let name = entry.name().to_owned();
-            self.push(entry.parent, &name, Some(index), None, Difference::Removed);
+            self.push(
+                (entry.parent, &name),
+                Some(index),
+                None,
+                Difference::Removed,
+            );
         }
     }
 
@@ -194,12 +199,12 @@ impl Scanner<'_> {
         };
         let entry = was.and_then(|at| self.manifest.get(at));
         let Some(entry) = entry.filter(|entry| entry.left_out.is_none()) else {
-            self.push(parent, name, was, Some(now), Difference::Added);
+            self.push((parent, name), was, Some(now), Difference::Added);
             self.count_new(parent, name, &now)?;
             return Ok(false);
         };
         if entry.view.kind != now.kind {
-            self.push(parent, name, was, Some(now), Difference::TypeChanged);
+            self.push((parent, name), was, Some(now), Difference::TypeChanged);
             self.count_new(parent, name, &now)?;
             return Ok(false);
         }
@@ -210,7 +215,7 @@ impl Scanner<'_> {
             .compare(entry, name, &now)
             .map_err(|e| self.failed(parent, name, e))?;
         if let Some(kind) = kind {
-            self.push(parent, name, was, Some(now), kind);
+            self.push((parent, name), was, Some(now), kind);
         }
         Ok(now.kind == FileKind::Directory)
     }
@@ -255,8 +260,7 @@ impl Scanner<'_> {
 
     fn push(
         &mut self,
-        parent: u32,
-        name: &OsStr,
+        (parent, name): (u32, &OsStr),
         was: Option<u32>,
         now: Option<Stat>,
         kind: Difference,

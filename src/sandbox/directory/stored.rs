@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 
 /// First bytes of the file; the digit is the version of the format.
-const MAGIC: &[u8; 16] = b"planbox-tree 01\n";
+pub(super) const MAGIC: &[u8; 16] = b"planbox-tree 01\n";
 
 /// Longest name, in bytes.
 const NAME_MAX: u64 = 1_024;

@@ -239,7 +239,10 @@ impl Maker<'_> {
             if let Some(entry) = self.place(index, &name)? {
                 self.next_index()?;
                 self.manifest.entries.push(entry);
-                self.manifest.entries[index as usize].children = first..self.next_index()?;
+                let children = first..self.next_index()?;
+                if let Some(parent) = self.manifest.entries.get_mut(index as usize) {
+                    parent.children = children;
+                }
             }
             let done = self.manifest.entries.len() as u64;
             self.work.step(done, 0, "entries")?;
