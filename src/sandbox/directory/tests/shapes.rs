@@ -118,7 +118,7 @@ fn the_store_may_be_on_another_file_system() {
     let differs = std::fs::metadata(shm)
         .is_ok_and(|stat| stat.dev() != std::fs::metadata(std::env::temp_dir()).unwrap().dev());
     if !differs {
-        println!("skipped: no second file system here");
+        skip("no second file system here");
         return;
     }
     for swapped in [false, true] {
