@@ -1,9 +1,85 @@
-//! Planbox: see README.
+//! Commit directories and in-memory values together, or not at all.
+//!
+//! A *plan* works in *sandboxes*: private views over real things. [`SandboxManager::commit_all`]
+//! makes all of its changes real, or none: with any number of concurrent callers, across processes,
+//! with other writers about, and through a crash at any instant.
+//!
+//! # It is not
+//! - a process jail: what a plan's child process may reach is the host's business;
+//! - isolation for readers that bypass it: they can see a commit while it is being applied;
+//! - a version-control system.
+//!
+//! `docs/guarantees.md` says what is promised, with the test behind each row, and what is not.
+//!
+//! # Example
+//! ```
+//! use planbox::{Directory, PlanId, SandboxManager};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let home = tempfile::tempdir()?;
+//! # let real = home.path().join("site");
+//! # std::fs::create_dir(&real)?;
+//! # std::fs::File::create(real.join("index.html"))?;
+//! let manager = SandboxManager::open(home.path().join("store"))?;
+//! let plan = PlanId::new("refactor-42")?;
+//!
+//! let site = manager.open_sandbox(&plan, Directory::at(&real))?;
+//! std::fs::File::create(site.path().join("new.html"))?; // any tool, any process
+//! assert!(!real.join("new.html").exists());
+//!
+//! let receipt = manager.commit_all(&plan)?; // all, or nothing
+//! assert!(real.join("new.html").exists());
+//! assert_eq!(receipt.resources()[0].changes.entries.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Which part do I need?
+//! | to | use |
+//! |---|---|
+//! | open, commit, roll back, recover | [`SandboxManager`], [`Plan`] |
+//! | change a directory tree | [`Directory`] |
+//! | change a value in memory | [`Value`] over a [`VersionRegister`] |
+//! | take part with something of your own | [`sandbox`] |
+//! | only the keyed locks | [`lock`] |
+//! | tell failures apart | [`Error`], [`Explain`] |
+#![doc(test(attr(deny(warnings))))]
+
 mod clock;
-pub mod crash;
+mod crash;
 pub mod error;
 mod fs;
-pub mod id;
+mod id;
+mod journal;
+pub mod lock;
+mod manager;
+mod plan;
+mod register;
 pub mod sandbox;
-pub mod state;
-pub use id::{Epoch, IdError, PlanId, ResourceKey, ResourceName};
+mod state;
+pub mod sync;
+
+pub use error::{Conflict, Error, Explain, Fault, Holder, ParticipantError, Stage};
+pub use id::{Epoch, ID_MAX_BYTES, IdError, PlanId, ResourceKey, ResourceName};
+pub use lock::LockWait;
+pub use manager::{
+    DEFAULT_LOCK_WAIT, Finding, GcOptions, GcReport, LogEntry, ManagerBuilder, Plan, PlanHold,
+    PlanStatus, RecoveredPlan, RecoveryReport, SandboxHandle, SandboxManager, SandboxStatus,
+    Severity, Stats, default_store,
+};
+pub use plan::{
+    Acknowledge, Check, CommitOptions, CommitOutcome, EVENT_BACKLOG, Event, PlanDiff, Receipt,
+    ReceiptBody, Recovered, ResourceDiff, ResourceReceipt, summary,
+};
+pub use register::{RegisterError, Snapshot, VersionRegister};
+pub use sandbox::{Action, Change, Changes, Directory, Resource, Sandbox, Value};
+pub use state::{IllegalMove, PlanEvent, PlanState};
+
+/// The crash points that a debug build knows, for tests that kill a process at each of them.
+#[doc(hidden)]
+pub use crash::POINTS as CRASH_POINTS;
+
+/// The examples of the front page of the repository.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct ReadMe;

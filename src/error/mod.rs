@@ -11,12 +11,15 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod commit;
+mod fault;
 mod operation;
 mod participant;
 
+pub use commit::CommitError;
+pub use fault::{JournalError, LockError, OpenError, PlanFault};
 pub use operation::{
-    CommitError, DiffError, GcError, JournalError, LockError, OpenError, OpenSandboxError,
-    PlanFault, RecoverError, RollbackError, SealError, StatusError,
+    DiffError, GcError, OpenSandboxError, RecoverError, RollbackError, SealError, StatusError,
 };
 pub use participant::{Conflict, Fault, ParticipantError};
 

@@ -82,6 +82,8 @@ pub enum Fault {
     Corrupt,
     /// A foreign change is in the way of a decided step; both versions are kept.
     Hazard,
+    /// The participant's own code panicked.
+    Panicked,
     /// Any other input or output error.
     Io,
 }
@@ -191,6 +193,7 @@ impl Explain for ParticipantError {
             Fault::Interrupted => "interrupted",
             Fault::Corrupt => "corrupt",
             Fault::Hazard => "hazard",
+            Fault::Panicked => "panicked",
             Fault::Io => "io",
         }
     }
@@ -215,8 +218,9 @@ impl Explain for ParticipantError {
             Fault::Interrupted => "try again; the sandbox is kept",
             Fault::Corrupt => "do not touch the store; run `planbox doctor`",
             Fault::Hazard => {
-                "compare both versions, keep the right one, then run `planbox recover`"
+                "compare both versions, put the right one in place, then run `planbox recover PLAN --keep-theirs`"
             }
+            Fault::Panicked => "this is a defect of the participant: see its message and the log",
             Fault::Io => "see the cause; the sandbox is kept, so the commit can be tried again",
         }
         .to_owned()

@@ -24,6 +24,7 @@ mod entries;
 mod names;
 mod open;
 mod remove;
+mod small;
 mod stat;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -40,5 +41,6 @@ pub(crate) use durable::{
 };
 pub(crate) use open::{is_moved, is_rename_storm};
 pub(crate) use remove::remove_tree;
+pub(crate) use small::{read_small, write_new_durably};
 pub(crate) use stat::{FileKind, Stat, Time, stat_file};
 pub(crate) use xattr::{Xattrs, read_xattrs, write_xattrs, xattr_digest};

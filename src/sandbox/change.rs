@@ -1,6 +1,7 @@
 //! What a plan changed, in plain data for receipts, diffs and JSON.
 
 use crate::error::Shown;
+use crate::id::hex;
 use serde::{Deserialize, Serialize};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
@@ -54,13 +55,7 @@ impl Change {
         let path = path.into();
         let shown = Shown(&path).to_string();
         let exact = path.to_str() == Some(shown.as_str());
-        let path_hex = (!exact).then(|| {
-            path.as_os_str()
-                .as_bytes()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect()
-        });
+        let path_hex = (!exact).then(|| hex(path.as_os_str().as_bytes()));
         Self {
             path: shown,
             path_hex,

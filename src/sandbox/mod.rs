@@ -62,15 +62,14 @@ pub trait Resource: fmt::Debug + Send + Sync {
     /// Makes the private view inside `place`.
     ///
     /// # Errors
-    /// A [`ParticipantError`]; whatever was made until then is removed again by
-    /// [`Resource::clean`].
+    /// A [`ParticipantError`]; the caller removes `place` with all that was made in it, and an
+    /// `open` makes nothing outside of it.
     fn open(&self, place: &Place, work: &Work<'_>) -> Outcome<Box<dyn Sandbox>>;
 
-    /// Removes what an `open` that failed or died left in `place`. Idempotent.
-    ///
-    /// # Errors
-    /// A [`ParticipantError`] if something could not be removed.
-    fn clean(&self, place: &Place) -> Outcome<()>;
+    /// True if its sandboxes die with this process and need no files.
+    fn is_volatile(&self) -> bool {
+        false
+    }
 }
 
 /// Makes sandboxes of one kind again from their records, in any process.
@@ -98,7 +97,8 @@ pub struct Identity {
 /// Where a sandbox may keep its own files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// A directory of mode 0700 that belongs to this sandbox alone. It exists.
+    /// A directory of mode 0700 that belongs to this sandbox alone. It exists, unless the resource
+    /// is volatile.
     pub dir: PathBuf,
     /// A text unique to this sandbox in all stores of the machine: lower-case letters, digits, `-`
     /// and `_`, at most 100 bytes. For names outside `dir`.
@@ -121,6 +121,7 @@ pub struct Progress {
 pub struct Work<'a> {
     observer: Option<&'a (dyn Fn(Progress) + Sync)>,
     cancelled: Option<&'a AtomicBool>,
+    keep_theirs: bool,
 }
 
 impl fmt::Debug for Work<'_> {
@@ -138,6 +139,7 @@ impl<'a> Work<'a> {
         Self {
             observer: None,
             cancelled: None,
+            keep_theirs: false,
         }
     }
 
@@ -147,7 +149,22 @@ impl<'a> Work<'a> {
         Self {
             observer: Some(observer),
             cancelled: Some(cancelled),
+            keep_theirs: false,
         }
+    }
+
+    /// The same, for a recovery whose caller gives up our side of every foreign change in the way.
+    #[must_use]
+    pub fn keeping_theirs(mut self, keep: bool) -> Self {
+        self.keep_theirs = keep;
+        self
+    }
+
+    /// True if `apply` and `take_back` leave a foreign change in their way as it is, instead of
+    /// reporting it.
+    #[must_use]
+    pub fn keeps_theirs(&self) -> bool {
+        self.keep_theirs
     }
 
     /// Reports a step. Cheap enough to be called for every entry of a tree.

@@ -34,15 +34,9 @@ pub(super) fn apply(ends: &mut Ends, redo: &RedoFile, work: &Work<'_>) -> Outcom
     let mut times = Times::begin(ends, redo)?;
     let total = redo.ops.len() as u64;
     for (done, op) in (1..).zip(&redo.ops) {
-        match &op.act {
-            Act::Create { slot, staged } => create(ends, &mut times, op, (*slot, staged))?,
-            Act::Replace { slot, staged, base } => {
-                replace(ends, &mut times, op, (*slot, staged, base))?;
-            }
-            Act::Delete { slot, base } => delete(ends, &mut times, op, (*slot, base))?,
-            Act::Meta { slot, old, new, .. } => {
-                attributes::set(ends, op, (*slot, old, new))?;
-            }
+        match one(ends, &mut times, op) {
+            Err(error) if error.fault == Fault::Conflict && work.keeps_theirs() => {}
+            outcome => outcome?,
         }
         // A decided step goes on, whoever wishes to stop.
         drop(work.step(done, total, "entries"));
@@ -53,6 +47,15 @@ pub(super) fn apply(ends: &mut Ends, redo: &RedoFile, work: &Work<'_>) -> Outcom
     times.finish(ends, |dir| dir.new);
     crate::crash::point("apply.after");
     Ok(())
+}
+
+fn one(ends: &mut Ends, times: &mut Times<'_>, op: &Op) -> Outcome<()> {
+    match &op.act {
+        Act::Create { slot, staged } => create(ends, times, op, (*slot, staged)),
+        Act::Replace { slot, staged, base } => replace(ends, times, op, (*slot, staged, base)),
+        Act::Delete { slot, base } => delete(ends, times, op, (*slot, base)),
+        Act::Meta { slot, old, new, .. } => attributes::set(ends, op, (*slot, old, new)),
+    }
 }
 
 fn create(

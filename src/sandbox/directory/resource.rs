@@ -1,9 +1,9 @@
 //! Which directory is meant, and how its sandbox is to be made.
 
 use super::exclude::Exclusions;
-use super::private::{Private, empty};
+use super::private::Private;
 use super::record::{MANIFEST, Record, VIEW, key};
-use super::staging::{Side, Site, check_token};
+use super::staging::{Side, check_token};
 use super::view::{ViewChoice, make_view};
 use crate::error::{Fault, ParticipantError};
 use crate::fs::Dir;
@@ -11,7 +11,7 @@ use crate::id::ResourceName;
 use crate::sandbox::{Identity, Kind, Outcome, Place, Resource, Sandbox, Work};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The word in receipts and keys.
 pub(super) const KIND: &str = "dir";
@@ -181,21 +181,6 @@ impl Resource for Directory {
         );
         Ok(Box::new(Private::new(record, place.clone())))
     }
-
-    fn clean(&self, place: &Place) -> Outcome<()> {
-        clean(&self.path, place)
-    }
-}
-
-/// Removes whatever a sandbox in `place` may have made.
-fn clean(path: &Path, place: &Place) -> Outcome<()> {
-    check_token(&place.token)?;
-    let root = Dir::open(path).ok();
-    let side = Side::Root;
-    if root.is_some() {
-        Site { side, place }.remove(root.as_ref())?;
-    }
-    empty(place, &Work::silent())
 }
 
 /// Makes directory sandboxes again from their records.

@@ -47,7 +47,7 @@ pub(super) fn take_back(ends: &mut Ends, redo: &RedoFile, work: &Work<'_>) -> Ou
                 begun.then(|| kept_attributes(ends, op))
             }
         };
-        kept.extend(foreign);
+        kept.extend(foreign.filter(|_| !work.keeps_theirs()));
         // Going back is never interrupted.
         drop(work.step(done, total, "entries"));
         if done < total {

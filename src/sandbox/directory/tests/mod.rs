@@ -47,6 +47,14 @@ impl World {
         }
     }
 
+    /// What a plan does after an `open` that failed.
+    fn empty_place(&self) {
+        let dir = crate::fs::Dir::open(self.store.path()).unwrap();
+        for name in dir.entries().unwrap().sorted() {
+            crate::fs::remove_tree(&dir, &name, &mut |_| Ok(())).unwrap();
+        }
+    }
+
     fn directory(&self) -> Directory {
         let directory = Directory::at(self.real.path());
         if self.inside {

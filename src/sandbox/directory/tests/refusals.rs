@@ -294,8 +294,7 @@ fn a_wish_to_stop_stops_and_keeps_the_work() {
         world.directory().open(&world.place(), &work),
         Fault::Interrupted,
     );
-    world.directory().clean(&world.place()).unwrap();
-    world.directory().clean(&world.place()).unwrap();
+    world.empty_place();
     let mut sandbox = world.open();
     world.edit("a", "ours");
     fault(sandbox.diff(&work), Fault::Interrupted);

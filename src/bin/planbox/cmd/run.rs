@@ -1,0 +1,115 @@
+//! `planbox run`: open, run CMD, commit.
+
+use super::{receipt, sandboxes_json};
+use crate::args::Run;
+use crate::child::{self, Job, Running};
+use crate::exit::{Failure, interrupted, refused};
+use crate::output::Report;
+use crate::resources::{self, Wanted};
+use crate::session::{Context, Session, plan_id};
+use crate::text::now_unix_ms;
+use planbox::{PlanHold, PlanId, SandboxStatus};
+use serde_json::json;
+use std::ffi::OsString;
+use std::hash::{BuildHasher as _, RandomState};
+
+const WANTED: &str = "nothing can be run in it any more";
+
+pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure> {
+    let named = arguments.plan.as_ref().or(arguments.dashed.as_ref());
+    let plan = named.map_or_else(fresh_id, |plan| plan_id(plan))?;
+    let about = |failure: Failure| failure.of(Some(&plan));
+    if named.is_none() && arguments.resources.dirs.is_empty() {
+        let next = "name a directory with --dir, or a plan that has one";
+        return Err(refused(
+            "usage",
+            "there is nothing to work in".to_owned(),
+            next,
+        ));
+    }
+    child::check_found(&arguments.cmd).map_err(about)?;
+    let wanted = resources::read(&plan, &arguments.resources).map_err(about)?;
+    let mut session = context.open()?;
+    if named.is_none() {
+        context.out.talk(&format!("this is plan {plan}"));
+    }
+    // Without resources the plan must be there, so it is not made.
+    let (mut hold, made) = if wanted.is_empty() {
+        (session.hold_existing(&plan, "run")?, false)
+    } else {
+        session.hold_or_make(&plan, "run")?
+    };
+    let begun = begin(&mut session, &mut hold, wanted, &arguments.cmd);
+    let (running, sandboxes) = begun.map_err(|failure| {
+        let useless = made && (named.is_none() || failure.code() == child::NOT_STARTED);
+        about(if useless {
+            give_up(&session, &mut hold, failure)
+        } else {
+            failure
+        })
+    })?;
+    let known = |failure: Failure| failure.with_resources(sandboxes_json(&sandboxes));
+    let ran = running.wait(&session);
+    session.show_progress();
+    let report = ran.and_then(|()| commit(&session, &mut hold));
+    report.map_err(known).map_err(about)
+}
+
+/// A plan of its own for a run that names none.
+fn fresh_id() -> Result<PlanId, Failure> {
+    let seconds = now_unix_ms() / 1_000;
+    let random = RandomState::new().hash_one(std::process::id()) & 0x00ff_ffff;
+    plan_id(&format!("run-{seconds}-{random:06x}"))
+}
+
+/// Opens what is wanted and starts CMD in it.
+fn begin(
+    session: &mut Session<'_>,
+    hold: &mut PlanHold,
+    wanted: Vec<Wanted>,
+    cmd: &[OsString],
+) -> Result<(Running, Vec<SandboxStatus>), Failure> {
+    let plan = hold.plan().clone();
+    session.workable(&plan, WANTED)?;
+    resources::open(hold, wanted)?;
+    let sandboxes = session.workable(&plan, WANTED)?.sandboxes;
+    if sandboxes.is_empty() {
+        let message = format!("plan {plan} has nothing to work in");
+        return Err(refused(
+            "no-resources",
+            message,
+            "name a directory with --dir",
+        ));
+    }
+    session.hide_progress();
+    let running = Job::new(session, &plan, &sandboxes, cmd)?.start(session)?;
+    Ok((running, sandboxes))
+}
+
+fn commit(session: &Session<'_>, hold: &mut PlanHold) -> Result<Report, Failure> {
+    let context = session.context;
+    if context.signals.is_cancelled() {
+        return Err(interrupted(Some(hold.plan())));
+    }
+    let options = context.commit_options();
+    let receipt = context.signals.during(|| hold.commit_all(&options))?;
+    let mut report = receipt::report(&receipt);
+    if context.out.is_quiet() {
+        report.text.clear();
+    }
+    Ok(report)
+}
+
+/// Gives up a plan that this run made and in which CMD never ran.
+fn give_up(session: &Session<'_>, hold: &mut PlanHold, failure: Failure) -> Failure {
+    match session.context.signals.during(|| hold.rollback_all()) {
+        Ok(_) => {
+            session
+                .context
+                .out
+                .talk(&format!("plan {} was given up", hold.plan()));
+            failure.with("plan_kept", json!(false))
+        }
+        Err(_) => failure,
+    }
+}

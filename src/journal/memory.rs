@@ -1,0 +1,182 @@
+//! The journal for the life of a process.
+
+use super::record::{Decision, Durability, Entry, PlanRecord, SandboxRecord};
+use super::rules::{Counter, Op, PlanRow, Rows};
+use super::{JournalStore, Journaled};
+use crate::clock;
+use crate::id::{Epoch, PlanId, ResourceName};
+use crate::state::PlanState;
+use crate::sync::{Mutex, Rank};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A journal in memory: the same rules as the durable one, nothing survives the process.
+#[derive(Debug)]
+pub(crate) struct MemoryJournal {
+    /// One leaf latch over everything; nothing is taken and nothing blocks under it.
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    counters: [u64; Counter::ALL.len()],
+    plans: BTreeMap<PlanId, PlanRow>,
+    sandboxes: BTreeMap<PlanId, BTreeMap<ResourceName, SandboxRecord>>,
+    decisions: BTreeMap<PlanId, Decision>,
+    receipts: BTreeMap<PlanId, String>,
+    log: Vec<Entry>,
+    closed: bool,
+}
+
+impl Default for MemoryJournal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryJournal {
+    /// An empty journal.
+    #[must_use]
+    pub(crate) fn new() -> Self {
+        Self {
+            tables: Mutex::new(Rank::Leaf, "memory journal", Tables::default()),
+        }
+    }
+
+    /// Runs one write; in memory every write is as durable as it can be.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the durable store consumes it"
+    )]
+    fn write(&self, op: Op, _durability: Durability) -> Journaled<Option<PlanRecord>> {
+        let now = clock::now_unix_ms();
+        let mut tables = self.tables.lock();
+        if tables.closed {
+            return Err(super::closed(tables.file()));
+        }
+        op.run(&mut *tables, now)
+    }
+}
+
+impl Tables {
+    fn slot(&mut self, counter: Counter) -> &mut u64 {
+        let [generation, floor, sequence, plans] = &mut self.counters;
+        match counter {
+            Counter::Generation => generation,
+            Counter::EpochFloor => floor,
+            Counter::Sequence => sequence,
+            Counter::Plans => plans,
+        }
+    }
+}
+
+impl Rows for Tables {
+    fn file(&self) -> &Path {
+        Path::new(":memory:")
+    }
+
+    fn counter(&mut self, counter: Counter) -> Journaled<u64> {
+        Ok(*self.slot(counter))
+    }
+
+    fn set_counter(&mut self, counter: Counter, value: u64) -> Journaled<()> {
+        *self.slot(counter) = value;
+        Ok(())
+    }
+
+    fn plan(&mut self, plan: &PlanId) -> Journaled<Option<PlanRow>> {
+        Ok(self.plans.get(plan).cloned())
+    }
+
+    fn put_plan(&mut self, row: &PlanRow) -> Journaled<()> {
+        self.plans.insert(row.record.plan.clone(), row.clone());
+        Ok(())
+    }
+
+    fn put_sandbox(&mut self, plan: &PlanId, sandbox: &SandboxRecord) -> Journaled<bool> {
+        let sandboxes = self.sandboxes.entry(plan.clone()).or_default();
+        Ok(sandboxes
+            .insert(sandbox.name.clone(), sandbox.clone())
+            .is_some())
+    }
+
+    fn remove_sandbox(&mut self, plan: &PlanId, name: &ResourceName) -> Journaled<bool> {
+        let sandboxes = self.sandboxes.get_mut(plan);
+        Ok(sandboxes.is_some_and(|sandboxes| sandboxes.remove(name).is_some()))
+    }
+
+    fn put_decision(&mut self, decision: &Decision) -> Journaled<()> {
+        self.decisions
+            .insert(decision.plan.clone(), decision.clone());
+        Ok(())
+    }
+
+    fn put_receipt(&mut self, plan: &PlanId, receipt: &str) -> Journaled<()> {
+        self.receipts.insert(plan.clone(), receipt.to_owned());
+        Ok(())
+    }
+
+    fn append(&mut self, entry: &Entry) -> Journaled<()> {
+        self.log.push(entry.clone());
+        Ok(())
+    }
+
+    fn remove_plan(&mut self, plan: &PlanId) -> Journaled<()> {
+        self.plans.remove(plan);
+        self.sandboxes.remove(plan);
+        self.decisions.remove(plan);
+        self.receipts.remove(plan);
+        self.log.retain(|entry| entry.plan != *plan);
+        Ok(())
+    }
+}
+
+impl JournalStore for MemoryJournal {
+    journal_writes!();
+
+    fn plan(&self, plan: &PlanId) -> Journaled<Option<PlanRecord>> {
+        let tables = self.tables.lock();
+        Ok(tables.plans.get(plan).map(|row| row.record.clone()))
+    }
+
+    fn plans(&self) -> Journaled<Vec<PlanRecord>> {
+        let tables = self.tables.lock();
+        Ok(tables
+            .plans
+            .values()
+            .map(|row| row.record.clone())
+            .collect())
+    }
+
+    fn sandboxes(&self, plan: &PlanId) -> Journaled<Vec<SandboxRecord>> {
+        let tables = self.tables.lock();
+        let sandboxes = tables.sandboxes.get(plan);
+        Ok(sandboxes.map_or_else(Vec::new, |all| all.values().cloned().collect()))
+    }
+
+    fn decision(&self, plan: &PlanId) -> Journaled<Option<Decision>> {
+        Ok(self.tables.lock().decisions.get(plan).cloned())
+    }
+
+    fn receipt(&self, plan: &PlanId) -> Journaled<Option<String>> {
+        Ok(self.tables.lock().receipts.get(plan).cloned())
+    }
+
+    fn log(&self, plan: Option<&PlanId>) -> Journaled<Vec<Entry>> {
+        let tables = self.tables.lock();
+        let wanted = |entry: &&Entry| plan.is_none_or(|plan| entry.plan == *plan);
+        Ok(tables.log.iter().filter(wanted).cloned().collect())
+    }
+
+    fn check(&self) -> Journaled<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn revive(&self) -> Journaled<()> {
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.tables.lock().closed = true;
+    }
+}

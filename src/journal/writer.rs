@@ -1,0 +1,436 @@
+//! The one thread of a process that writes to the journal.
+//!
+//! Everything that is queued when it looks becomes one transaction (group commit): N waiting
+//! callers cost one flush. Each request runs in its own savepoint, so that one which is fenced or
+//! fails takes nothing of its neighbours along.
+
+use super::record::{Durability, PlanRecord};
+use super::rules::{Op, Rows};
+use super::schema::{self, Sync};
+use super::sqlite::SqliteRows;
+use super::stored::{distrust, failed};
+use super::{Journaled, closed};
+use crate::clock;
+use crate::error::JournalError;
+use crate::sync::channel::{Receiver, Sender, bounded, unbounded};
+use crate::sync::thread::JoinHandle;
+use crate::sync::{Mutex, Rank, thread, witness};
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Most requests in one transaction.
+const BATCH_MAX: usize = 512;
+
+type Reply = Journaled<Option<PlanRecord>>;
+
+struct Request {
+    op: Op,
+    durability: Durability,
+    reply: Sender<Reply>,
+}
+
+#[derive(Debug)]
+enum Queue {
+    /// Nothing was written yet.
+    Idle,
+    Running(Sender<Request>, JoinHandle<()>),
+    Closed,
+}
+
+/// What the thread tells about itself.
+#[derive(Debug, Default)]
+struct Told {
+    poisoned: AtomicBool,
+    commits: AtomicU64,
+    /// Requests handed to the thread, so that a test can wait for them.
+    #[cfg(test)]
+    queued: AtomicU64,
+    /// A device that fails every commit from now on.
+    #[cfg(test)]
+    broken: AtomicBool,
+}
+
+impl Told {
+    #[cfg_attr(
+        not(test),
+        expect(clippy::unused_self, reason = "tests break the device")
+    )]
+    fn commit(&self, conn: &Connection) -> rusqlite::Result<()> {
+        #[cfg(test)]
+        if self.broken.load(Ordering::Acquire) {
+            return Err(rusqlite::Error::InvalidQuery);
+        }
+        conn.execute_batch("COMMIT")
+    }
+}
+
+/// The handle to the writing thread, which is started by the first write.
+#[derive(Debug)]
+pub(super) struct Writer {
+    path: PathBuf,
+    /// A leaf latch, held to start, stop or find the thread; never while waiting for it.
+    queue: Mutex<Queue>,
+    told: Arc<Told>,
+}
+
+impl Writer {
+    /// A writer to the journal at `path`; nothing is opened yet.
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            queue: Mutex::new(Rank::Leaf, "journal queue", Queue::Idle),
+            told: Arc::default(),
+        }
+    }
+
+    /// How many transactions were committed.
+    #[cfg(test)]
+    pub(super) fn commits(&self) -> u64 {
+        self.told.commits.load(Ordering::Relaxed)
+    }
+
+    /// How many writes were handed to the thread.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> u64 {
+        self.told.queued.load(Ordering::Acquire)
+    }
+
+    /// Makes every later commit fail, as a dying device does.
+    #[cfg(test)]
+    pub(super) fn break_device(&self) {
+        self.told.broken.store(true, Ordering::Release);
+    }
+
+    /// Queues the write and waits until its transaction has ended.
+    ///
+    /// # Errors
+    /// A [`JournalError`].
+    pub(super) fn write(&self, op: Op, durability: Durability) -> Reply {
+        if self.told.poisoned.load(Ordering::Acquire) {
+            return Err(poisoned(&self.path));
+        }
+        let (reply, answer) = bounded(1);
+        let request = Request {
+            op,
+            durability,
+            reply,
+        };
+        let sent = self.sender()?.send(request);
+        #[cfg(test)]
+        self.told.queued.fetch_add(1, Ordering::Release);
+        witness::about_to_block("journal");
+        match sent.ok().and_then(|()| answer.recv().ok()) {
+            Some(outcome) => outcome,
+            // The thread died with the request: nobody knows how far it came.
+            None => Err(self.poison()),
+        }
+    }
+
+    fn poison(&self) -> JournalError {
+        self.told.poisoned.store(true, Ordering::Release);
+        poisoned(&self.path)
+    }
+
+    fn sender(&self) -> Journaled<Sender<Request>> {
+        let mut queue = self.queue.lock();
+        match &*queue {
+            Queue::Running(sender, _) => return Ok(sender.clone()),
+            Queue::Closed => return Err(closed(&self.path)),
+            Queue::Idle => {}
+        }
+        let (sender, requests) = unbounded();
+        let mut task = Task {
+            path: self.path.clone(),
+            told: Arc::clone(&self.told),
+            line: None,
+        };
+        let thread =
+            thread::spawn("planbox-journal", move || task.serve(&requests)).map_err(|source| {
+                JournalError::Store {
+                    path: self.path.clone(),
+                    action: "start its writer",
+                    source: Box::new(source),
+                }
+            })?;
+        *queue = Queue::Running(sender.clone(), thread);
+        Ok(sender)
+    }
+
+    /// Takes writes again after a failed flush, once it is certain what the journal holds.
+    ///
+    /// # Errors
+    /// A [`JournalError`]; the writer stays poisoned.
+    pub(super) fn revive(&self) -> Journaled<()> {
+        if !self.told.poisoned.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut queue = self.queue.lock();
+        if matches!(*queue, Queue::Closed) {
+            return Err(closed(&self.path));
+        }
+        let last = std::mem::replace(&mut *queue, Queue::Idle);
+        drop(queue);
+        if let Queue::Running(sender, thread) = last {
+            drop(sender);
+            witness::about_to_block("journal");
+            if thread.join().is_err() {
+                tracing::error!(journal = %self.path.display(), "the writer had panicked");
+            }
+        }
+        schema::make_certain(&self.path)?;
+        self.told.poisoned.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Lets the thread finish what is queued, flush and end; no later write is taken.
+    pub(super) fn close(&self) {
+        let last = std::mem::replace(&mut *self.queue.lock(), Queue::Closed);
+        if let Queue::Running(sender, thread) = last {
+            drop(sender);
+            witness::about_to_block("journal");
+            if thread.join().is_err() {
+                self.told.poisoned.store(true, Ordering::Release);
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Every write waits for its answer while it borrows the writer: the queue is empty.
+        self.close();
+    }
+}
+
+fn poisoned(path: &Path) -> JournalError {
+    JournalError::Poisoned {
+        path: path.to_owned(),
+    }
+}
+
+/// A connection that writes, and how hard it works now.
+struct Line {
+    conn: Connection,
+    /// Which file it writes to.
+    inode: (u64, u64),
+    sync: Sync,
+    /// False until the first commit, which is always flushed: if an earlier process died with a
+    /// transaction in doubt, whatever that left at the end of the log is overwritten for good
+    /// before anybody acts on its absence.
+    settled: bool,
+}
+
+/// Why a batch ended without a commit.
+enum Trouble {
+    /// Nothing was written.
+    Nothing(JournalError),
+    /// It may or may not be there.
+    Unknown(JournalError),
+}
+
+/// The state of the thread.
+struct Task {
+    path: PathBuf,
+    told: Arc<Told>,
+    line: Option<Line>,
+}
+
+impl Task {
+    fn serve(&mut self, requests: &Receiver<Request>) {
+        while let Ok(first) = requests.recv() {
+            let mut batch = vec![first];
+            batch.extend(requests.try_iter().take(BATCH_MAX - 1));
+            self.answer(&batch);
+        }
+        self.flush();
+    }
+
+    fn answer(&mut self, batch: &[Request]) {
+        let outcomes = if self.told.poisoned.load(Ordering::Acquire) {
+            Err(Trouble::Nothing(poisoned(&self.path)))
+        } else {
+            self.transact(batch)
+        };
+        match outcomes {
+            Ok(outcomes) => {
+                for (request, outcome) in batch.iter().zip(outcomes) {
+                    request.answer(outcome);
+                }
+            }
+            Err(Trouble::Unknown(error)) => {
+                tracing::error!(%error, journal = %self.path.display(), "a commit failed; no more writes are taken");
+                self.told.poisoned.store(true, Ordering::Release);
+                self.abandon();
+                for request in batch {
+                    request.answer(Err(poisoned(&self.path)));
+                }
+            }
+            Err(Trouble::Nothing(error)) => {
+                for request in batch {
+                    request.answer(Err(copy(&self.path, &error)));
+                }
+            }
+        }
+    }
+
+    /// Runs the batch as one transaction; one outcome for each request, if it was committed.
+    fn transact(&mut self, batch: &[Request]) -> Result<Vec<Reply>, Trouble> {
+        let Self { path, told, line } = self;
+        let line = match line {
+            Some(line) => line,
+            None => line.insert(Line {
+                inode: schema::inode(path).map_err(Trouble::Nothing)?,
+                conn: schema::connect(path).map_err(Trouble::Nothing)?,
+                sync: Sync::Full,
+                settled: false,
+            }),
+        };
+        let flushed = batch
+            .iter()
+            .any(|request| request.durability == Durability::Flushed);
+        line.still_there(path)?;
+        line.work_for(path, flushed)?;
+        let conn = &line.conn;
+        let begun = conn.execute_batch("BEGIN IMMEDIATE");
+        begun.map_err(|error| Trouble::Nothing(failed(path, "take the turn to write", error)))?;
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let now = clock::now_unix_ms();
+        for request in batch {
+            let outcome = guarded(conn, path, &request.op, now);
+            if conn.is_autocommit() {
+                // SQLite has undone the whole transaction, as after a full disk.
+                let why = || undone(path, "the transaction was undone".to_owned());
+                let error = outcome.err().unwrap_or_else(why);
+                return Err(Trouble::Nothing(error));
+            }
+            outcomes.push(outcome);
+        }
+        if outcomes.iter().all(Result::is_err) {
+            let undone = conn.execute_batch("ROLLBACK");
+            undone.map_err(|error| Trouble::Unknown(failed(path, "roll back", error)))?;
+            return Ok(outcomes);
+        }
+        if let Err(error) = told.commit(conn) {
+            return Err(not_committed(conn, path, error));
+        }
+        line.settled = true;
+        told.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(outcomes)
+    }
+
+    /// Lets the connection go without a last look at the log.
+    fn abandon(&mut self) {
+        if let Some(line) = self.line.take() {
+            drop(
+                line.conn
+                    .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+            );
+        }
+    }
+
+    /// Brings lazy writes to disk: a checkpoint syncs the log before it moves it.
+    fn flush(&mut self) {
+        let Some(line) = self.line.take() else { return };
+        let busy = "PRAGMA wal_checkpoint(PASSIVE)";
+        if let Err(error) = line.conn.query_row(busy, [], |_| Ok(())) {
+            tracing::warn!(%error, journal = %self.path.display(), "the last flush failed");
+        }
+    }
+}
+
+impl Line {
+    /// Refuses to write into a file that has lost its name: nobody else would see it.
+    fn still_there(&self, path: &Path) -> Result<(), Trouble> {
+        let now = schema::inode(path).map_err(Trouble::Nothing)?;
+        if now == self.inode {
+            return Ok(());
+        }
+        let error = distrust(path, "another file has taken its place");
+        Err(Trouble::Nothing(error))
+    }
+
+    fn work_for(&mut self, path: &Path, flushed: bool) -> Result<(), Trouble> {
+        let wanted = if flushed || !self.settled {
+            Sync::Full
+        } else {
+            Sync::Normal
+        };
+        if self.sync != wanted {
+            schema::set_sync(&self.conn, path, wanted).map_err(Trouble::Nothing)?;
+            self.sync = wanted;
+        }
+        Ok(())
+    }
+}
+
+impl Request {
+    fn answer(&self, outcome: Reply) {
+        // A caller that is gone cannot be told.
+        drop(self.reply.send(outcome));
+    }
+}
+
+/// What a failed COMMIT means. A full disk is met while the log is written, before the frame that
+/// commits: the transaction can be undone for certain. After anything else nobody knows.
+fn not_committed(conn: &Connection, path: &Path, error: rusqlite::Error) -> Trouble {
+    let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+    let undone = conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok();
+    let error = failed(path, "commit", error);
+    if full && undone {
+        Trouble::Nothing(error)
+    } else {
+        Trouble::Unknown(error)
+    }
+}
+
+/// Runs one request so that its failure undoes it and nothing else.
+fn guarded(conn: &Connection, path: &Path, op: &Op, now: u64) -> Reply {
+    let step = |sql| {
+        let done = conn.execute_batch(sql);
+        done.map_err(|error| failed(path, "write", error))
+    };
+    step("SAVEPOINT request")?;
+    let mut rows = SqliteRows::new(conn, path);
+    let outcome = op.run(&mut rows as &mut dyn Rows, now);
+    if outcome.is_err() && !conn.is_autocommit() {
+        step("ROLLBACK TO request")?;
+    }
+    if !conn.is_autocommit() {
+        step("RELEASE request")?;
+    }
+    outcome
+}
+
+/// A failure of the whole batch, told to each of its requests.
+fn copy(path: &Path, error: &JournalError) -> JournalError {
+    let path = path.to_owned();
+    match error {
+        JournalError::Poisoned { .. } => JournalError::Poisoned { path },
+        JournalError::Corrupt { what, .. } => JournalError::Corrupt {
+            path,
+            what: what.clone(),
+        },
+        JournalError::Newer { found, known, .. } => JournalError::Newer {
+            path,
+            found: *found,
+            known: *known,
+        },
+        JournalError::Store { action, source, .. } => JournalError::Store {
+            path,
+            action,
+            source: source.to_string().into(),
+        },
+        other => undone(&path, other.to_string()),
+    }
+}
+
+fn undone(path: &Path, why: String) -> JournalError {
+    JournalError::Store {
+        path: path.to_owned(),
+        action: "write",
+        source: why.into(),
+    }
+}

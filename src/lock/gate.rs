@@ -1,0 +1,373 @@
+//! One lock: a word that names its holder, and a queue for those who wait.
+//!
+//! The word is 0 when the gate is free, else the [`Mark`] of the holder, with the lowest bit set if
+//! the holder must look at the queue when it leaves. Taking a free gate and leaving one that nobody
+//! looked at are one compare-and-swap each, and nothing else.
+//!
+//! # Invariants
+//! 1. Only the holder changes a word that names it to 0 or to another holder.
+//! 2. It does so without the latch only while the lowest bit is clear; the bit is set only under the
+//!    latch, and a word with the bit is taken away only under the latch.
+//! 3. So under the latch, once the bit is set, the holder stays; and if anybody is queued, the bit
+//!    is set and the word is not 0.
+//! 4. A holder that leaves while others are queued makes the first of them the holder itself. The
+//!    gate is never free in between, so nobody overtakes the queue: who waits, waits for those
+//!    ahead of it and for the present holder, however fast others come back.
+
+use super::wait::{LockWait, millis};
+use super::who::Mark;
+use crate::clock::{Stopwatch, now_unix_ms};
+use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The lowest bit: the holder must take the latch to leave.
+const LOOK: u64 = 1;
+
+/// Rounds of spinning before a thread queues, each twice as long as the one before. About a
+/// microsecond in all: enough to meet the end of a short section, nothing beside a long one.
+const SPIN_ROUNDS: u32 = 6;
+
+#[derive(Debug)]
+pub(super) struct Gate {
+    word: AtomicU64,
+    /// Present only while somebody looks or waits.
+    crowd: Mutex<Option<Box<Crowd>>>,
+}
+
+#[derive(Debug, Default)]
+struct Crowd {
+    /// When the present holder took the gate, or was first seen to hold it.
+    since_unix_ms: u64,
+    queue: VecDeque<Arc<Waiter>>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    mark: Mark,
+    /// Set under the latch by the holder that leaves.
+    is_holder: AtomicBool,
+    turn: Condvar,
+}
+
+/// Who holds a gate, and since when at the latest (milliseconds since the Unix epoch).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) mark: Mark,
+    pub(super) since_unix_ms: u64,
+}
+
+/// Why a gate was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// This thread holds it already, doing what the mark says.
+    Reentrant(Mark),
+    /// Somebody holds it.
+    Busy(Seen),
+    /// Somebody still holds it after so many milliseconds.
+    TimedOut(Option<Seen>, u64),
+}
+
+impl Gate {
+    /// A free gate.
+    pub(super) const fn new() -> Self {
+        Self {
+            word: AtomicU64::new(0),
+            crowd: Mutex::new(Rank::Core, "wait queue", None),
+        }
+    }
+
+    /// Takes the gate for `mark`.
+    #[inline]
+    pub(super) fn take(&self, mark: Mark, wait: LockWait) -> Result<(), Refusal> {
+        if self.grab(mark) {
+            return Ok(());
+        }
+        self.take_slowly(mark, wait)
+    }
+
+    /// Leaves the gate to the first in the queue, or free. The caller holds it as `mark`.
+    #[inline]
+    pub(super) fn leave(&self, mark: Mark) {
+        let left = self
+            .word
+            .compare_exchange(mark.word(), 0, Ordering::Release, Ordering::Relaxed);
+        if left.is_err() {
+            self.leave_slowly();
+        }
+    }
+
+    /// Who holds the gate now.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        let mut crowd = self.crowd.lock();
+        self.look(&mut crowd)
+    }
+
+    /// Notes that the present holder holds the gate since now. The caller holds it.
+    pub(super) fn stamp(&self) {
+        let mut crowd = self.crowd.lock();
+        self.word.fetch_or(LOOK, Ordering::Relaxed);
+        crowd.get_or_insert_default().since_unix_ms = now_unix_ms();
+    }
+
+    /// How many wait in the queue.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        let crowd = self.crowd.lock();
+        crowd.as_ref().map_or(0, |crowd| crowd.queue.len())
+    }
+
+    #[inline]
+    fn grab(&self, mark: Mark) -> bool {
+        self.word
+            .compare_exchange(0, mark.word(), Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    #[cold]
+    fn take_slowly(&self, mark: Mark, wait: LockWait) -> Result<(), Refusal> {
+        // Only this thread could make this thread the holder, so the answer cannot change later.
+        if let Some(holder) = Mark::in_word(self.word.load(Ordering::Relaxed))
+            && holder.same_thread(mark)
+        {
+            return Err(Refusal::Reentrant(holder));
+        }
+        if wait != LockWait::Try && self.spin(mark) {
+            return Ok(());
+        }
+        let mut crowd = self.crowd.lock();
+        let seen = loop {
+            match self.look(&mut crowd) {
+                Some(seen) => break seen,
+                None if self.grab(mark) => return Ok(()),
+                None => {}
+            }
+        };
+        match wait {
+            LockWait::Try => Err(Refusal::Busy(seen)),
+            LockWait::Block | LockWait::For(_) => self.queue(mark, wait, crowd),
+        }
+    }
+
+    /// Waits a moment for the end of a short section. Gives up at once if others are queued.
+    fn spin(&self, mark: Mark) -> bool {
+        for round in 0..SPIN_ROUNDS {
+            let word = self.word.load(Ordering::Relaxed);
+            if word & LOOK != 0 {
+                return false;
+            }
+            if word == 0 && self.grab(mark) {
+                return true;
+            }
+            for _ in 0..1_u32 << round {
+                std::hint::spin_loop();
+            }
+        }
+        false
+    }
+
+    /// Who holds the gate now; from here on it leaves through the latch, which is held here.
+    fn look(&self, crowd: &mut MutexGuard<'_, Option<Box<Crowd>>>) -> Option<Seen> {
+        let seen = self
+            .word
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                (word != 0).then_some(word | LOOK)
+            });
+        let mark = Mark::in_word(seen.ok()?)?;
+        let crowd = crowd.get_or_insert_default();
+        if crowd.since_unix_ms == 0 {
+            crowd.since_unix_ms = now_unix_ms();
+        }
+        Some(Seen {
+            mark,
+            since_unix_ms: crowd.since_unix_ms,
+        })
+    }
+
+    /// Waits in the queue to be made the holder. The gate is held, by somebody who will look.
+    fn queue(
+        &self,
+        mark: Mark,
+        wait: LockWait,
+        mut crowd: MutexGuard<'_, Option<Box<Crowd>>>,
+    ) -> Result<(), Refusal> {
+        let watch = Stopwatch::start();
+        let deadline = wait.deadline();
+        let waiter = Arc::new(Waiter {
+            mark,
+            is_holder: AtomicBool::new(false),
+            turn: Condvar::new(),
+        });
+        let queue = &mut crowd.get_or_insert_default().queue;
+        queue.push_back(Arc::clone(&waiter));
+        loop {
+            let timed_out = if let Some(deadline) = deadline {
+                waiter.turn.wait_for(&mut crowd, deadline.remaining()) && deadline.is_over()
+            } else {
+                waiter.turn.wait(&mut crowd);
+                false
+            };
+            if waiter.is_holder.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            if timed_out {
+                break;
+            }
+        }
+        if let Some(crowd) = crowd.as_mut() {
+            crowd.queue.retain(|other| !Arc::ptr_eq(other, &waiter));
+        }
+        let waited_ms = millis(watch.elapsed());
+        // Invariant 3: somebody holds the gate, and is named here.
+        Err(Refusal::TimedOut(self.look(&mut crowd), waited_ms))
+    }
+
+    #[cold]
+    fn leave_slowly(&self) {
+        let mut crowd = self.crowd.lock();
+        let next = crowd.as_mut().and_then(|crowd| crowd.queue.pop_front());
+        let Some(next) = next else {
+            *crowd = None;
+            self.word.store(0, Ordering::Release);
+            return;
+        };
+        if let Some(crowd) = crowd.as_mut() {
+            crowd.since_unix_ms = now_unix_ms();
+        }
+        next.is_holder.store(true, Ordering::Relaxed);
+        self.word.store(next.mark.word() | LOOK, Ordering::Release);
+        next.turn.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::who::mark;
+    use crate::sync::thread;
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    /// Comes back when `count` threads wait at the gate.
+    fn until_queued(gate: &Gate, count: usize) {
+        while gate.queued() != count {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_gate_goes_to_those_who_wait_in_the_order_of_arrival() {
+        let gate = Gate::new();
+        let order = Mutex::new(Rank::Leaf, "order", Vec::new());
+        let me = mark("hold");
+        gate.take(me, LockWait::Block).expect("free");
+        thread::scope(|scope| {
+            for place in 0..3 {
+                let (gate, order) = (&gate, &order);
+                scope.spawn(move || {
+                    let me = mark("wait");
+                    let wait = [LockWait::Block, LockWait::For(Duration::MAX)][place % 2];
+                    gate.take(me, wait).expect("a turn");
+                    order.lock().push(place);
+                    gate.leave(me);
+                });
+                until_queued(gate, place + 1);
+            }
+            gate.leave(me);
+        });
+        assert_eq!(order.into_inner(), [0, 1, 2]);
+        assert_eq!(gate.seen(), None);
+    }
+
+    #[test]
+    fn nobody_overtakes_a_waiter_however_fast_it_comes_back() {
+        const ROUNDS: usize = 200;
+        let gate = Gate::new();
+        let holds = AtomicUsize::new(0);
+        let hog = mark("hog");
+        let mut worst = 0;
+        for _ in 0..ROUNDS {
+            gate.take(hog, LockWait::Block).expect("a turn");
+            let before = holds.load(Ordering::Relaxed);
+            let at = thread::scope(|scope| {
+                let victim = scope.spawn(|| {
+                    let me = mark("victim");
+                    gate.take(me, LockWait::Block).expect("a turn");
+                    let at = holds.load(Ordering::Relaxed);
+                    gate.leave(me);
+                    at
+                });
+                until_queued(&gate, 1);
+                while !victim.is_finished() {
+                    holds.fetch_add(1, Ordering::Relaxed);
+                    gate.leave(hog);
+                    gate.take(hog, LockWait::Block).expect("a turn");
+                }
+                victim.join().expect("an end")
+            });
+            gate.leave(hog);
+            worst = worst.max(at - before);
+        }
+        assert_eq!(
+            worst, 1,
+            "the hold that was there when the victim came, and no other"
+        );
+    }
+
+    #[test]
+    fn a_wait_that_ran_out_leaves_the_queue_and_names_the_holder() {
+        let gate = Gate::new();
+        let hold = mark("hold");
+        gate.take(hold, LockWait::Block).expect("free");
+        let late = || gate.take(mark("late"), LockWait::For(Duration::from_millis(1)));
+        let refused = thread::scope(|scope| scope.spawn(late).join().expect("an answer"));
+        let Err(Refusal::TimedOut(Some(seen), waited_ms)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!((seen.mark, gate.queued()), (hold, 0));
+        assert!(waited_ms >= 1 && seen.since_unix_ms > 0);
+        gate.leave(hold);
+        gate.take(hold, LockWait::Try).expect("free");
+        gate.leave(hold);
+    }
+
+    #[test]
+    fn a_waiter_in_the_middle_may_give_up_and_the_others_go_on() {
+        let gate = Gate::new();
+        let hold = mark("hold");
+        gate.take(hold, LockWait::Block).expect("free");
+        let patient = || {
+            let me = mark("patient");
+            gate.take(me, LockWait::Block).expect("a turn");
+            gate.leave(me);
+        };
+        thread::scope(|scope| {
+            scope.spawn(patient);
+            until_queued(&gate, 1);
+            let wait = LockWait::For(Duration::from_millis(20));
+            let gate = &gate;
+            let middle = scope.spawn(move || gate.take(mark("middle"), wait).is_ok());
+            while gate.queued() != 2 && !middle.is_finished() {
+                std::thread::yield_now();
+            }
+            scope.spawn(patient);
+            assert!(!middle.join().expect("an answer"));
+            until_queued(gate, 2);
+            gate.leave(hold);
+        });
+        assert_eq!((gate.seen(), gate.queued()), (None, 0));
+    }
+
+    #[test]
+    fn a_gate_that_was_looked_at_is_left_free() {
+        let gate = Gate::new();
+        let hold = mark("hold");
+        gate.take(hold, LockWait::Block).expect("free");
+        let seen = gate.seen().expect("held");
+        assert_eq!(gate.seen(), Some(seen), "the first look fixes the time");
+        gate.leave(hold);
+        assert_eq!(gate.word.load(Ordering::Relaxed), 0);
+        assert!(gate.crowd.lock().is_none());
+    }
+}

@@ -1,0 +1,157 @@
+//! Opening a manager: every option has a name, a unit and a default.
+
+use super::recover::RecoveryReport;
+use super::registry::Registry;
+use super::settler::Settler;
+use super::{CancelFlag, Inner, SandboxManager};
+use crate::clock;
+use crate::fs;
+use crate::journal::{JournalStore, MemoryJournal};
+use crate::lock::{LockTable, LockWait};
+use crate::plan::{EventHub, Places, Services, Without};
+use crate::sandbox::Kind;
+use crate::sandbox::directory::DirectoryKind;
+use crate::sync::Rank;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a manager waits for a lock unless told otherwise: 30 seconds.
+pub const DEFAULT_LOCK_WAIT: LockWait = LockWait::For(Duration::from_secs(30));
+
+/// Builds a [`SandboxManager`].
+///
+/// | option | default |
+/// |---|---|
+/// | [`store`](Self::store) | [`default_store`] |
+/// | [`wait`](Self::wait) | [`DEFAULT_LOCK_WAIT`] |
+/// | [`recover_at_open`](Self::recover_at_open) | true |
+/// | [`kind`](Self::kind) | the built-in kinds only |
+/// | [`cancelled`](Self::cancelled) | never |
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ManagerBuilder {
+    pub(super) store: Option<PathBuf>,
+    wait: LockWait,
+    pub(super) recover_at_open: bool,
+    kinds: BTreeMap<&'static str, Arc<dyn Kind>>,
+    cancelled: CancelFlag,
+    without: Without,
+}
+
+impl Default for ManagerBuilder {
+    fn default() -> Self {
+        let directory: Arc<dyn Kind> = Arc::new(DirectoryKind);
+        Self {
+            store: None,
+            wait: DEFAULT_LOCK_WAIT,
+            recover_at_open: true,
+            kinds: BTreeMap::from([(directory.name(), directory)]),
+            cancelled: CancelFlag::default(),
+            without: Without::default(),
+        }
+    }
+}
+
+impl ManagerBuilder {
+    /// The store directory.
+    pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
+        self.store = Some(path.into());
+        self
+    }
+
+    /// How long operations wait for a lock.
+    pub fn wait(mut self, wait: LockWait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Whether opening finishes what a crash left.
+    pub fn recover_at_open(mut self, recover: bool) -> Self {
+        self.recover_at_open = recover;
+        self
+    }
+
+    /// One more kind of participant that the manager can open again from its records.
+    pub fn kind(mut self, kind: Arc<dyn Kind>) -> Self {
+        self.kinds.insert(kind.name(), kind);
+        self
+    }
+
+    /// A flag that stops long steps (copying, sealing) when it becomes true. A decided plan is
+    /// never interrupted.
+    pub fn cancelled(mut self, flag: CancelFlag) -> Self {
+        self.cancelled = flag;
+        self
+    }
+
+    /// Takes mechanisms out, for a negative control: a test that must fail without them.
+    #[doc(hidden)]
+    #[cfg(debug_assertions)]
+    pub fn without(mut self, change: impl FnOnce(&mut Without)) -> Self {
+        change(&mut self.without);
+        self
+    }
+
+    /// A manager that lives in memory, as [`SandboxManager::in_memory`].
+    #[must_use]
+    pub fn in_memory(self) -> SandboxManager {
+        let token = clock::fresh_token();
+        let base = std::env::temp_dir().join(format!("planbox-{token}"));
+        let places = Places::new(base, token);
+        let mut manager = self.build(Arc::new(MemoryJournal::new()), places, None);
+        if let Some(inner) = Arc::get_mut(&mut manager.inner) {
+            inner.temporary = true;
+        }
+        manager
+    }
+
+    pub(super) fn build(
+        self,
+        journal: Arc<dyn JournalStore>,
+        places: Places,
+        leases: Option<PathBuf>,
+    ) -> SandboxManager {
+        let services = Services {
+            journal,
+            plans: LockTable::new(Rank::Plan),
+            resources: LockTable::new(Rank::Resource),
+            leases,
+            kinds: self.kinds,
+            places,
+            events: EventHub::new(),
+            cancelled: self.cancelled,
+            instance: clock::fresh_token(),
+            boot: fs::boot_id(),
+            without: self.without,
+        };
+        let inner = Inner {
+            services: Arc::new(services),
+            registry: Registry::new(),
+            settler: Settler::new(),
+            wait: self.wait,
+            recovered: RecoveryReport::default(),
+            temporary: false,
+        };
+        SandboxManager {
+            inner: Arc::new(inner),
+        }
+    }
+}
+
+/// The store that is used when none is named: `PLANBOX_STORE`, else `planbox` in the user's XDG
+/// state directory, else `~/.local/state/planbox`.
+#[must_use]
+pub fn default_store() -> Option<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(store) = named("PLANBOX_STORE") {
+        return Some(PathBuf::from(store));
+    }
+    let state = named("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = named("HOME").map(PathBuf::from);
+    let state = state.or_else(|| home.map(|home| home.join(Path::new(".local/state"))));
+    state.map(|state| state.join("planbox"))
+}

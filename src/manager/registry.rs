@@ -1,0 +1,46 @@
+//! Which plans have live sandboxes in this process.
+//!
+//! One reader-writer lock (rank registry, never held across I/O) over plan id -> body. A body is
+//! *moved* out by the one who holds the plan lock and moved back before the plan lock goes, so that
+//! nothing can touch a plan's sandboxes without its lock, and no lock is held while they work.
+
+use crate::id::PlanId;
+use crate::plan::Body;
+use crate::sync::{Mutex, Rank, RwLock};
+use std::collections::HashMap;
+
+/// Plan id -> the live sandboxes of the plan.
+#[derive(Debug)]
+pub(super) struct Registry {
+    /// The mutex is never locked: it only says that a body moves between threads but is never
+    /// shared by two.
+    plans: RwLock<HashMap<PlanId, Mutex<Body>>>,
+}
+
+impl Registry {
+    pub(super) fn new() -> Self {
+        Self {
+            plans: RwLock::new(Rank::Registry, "registry", HashMap::new()),
+        }
+    }
+
+    /// Moves the body of `plan` out. The caller holds the plan lock.
+    pub(super) fn check_out(&self, plan: &PlanId) -> Option<Body> {
+        self.plans.write().remove(plan).map(Mutex::into_inner)
+    }
+
+    /// Moves the body of `plan` in. The caller still holds the plan lock.
+    pub(super) fn check_in(&self, plan: &PlanId, body: Body) {
+        let body = Mutex::new(Rank::Leaf, "body", body);
+        let before = self.plans.write().insert(plan.clone(), body);
+        assert!(
+            before.is_none(),
+            "two bodies of plan {plan}: it was worked on without its lock"
+        );
+    }
+
+    /// How many plans have live sandboxes here.
+    pub(super) fn len(&self) -> usize {
+        self.plans.read().len()
+    }
+}

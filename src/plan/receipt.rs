@@ -1,0 +1,232 @@
+//! The proof of an outcome, and the other reports of a plan.
+
+use crate::error::Conflict;
+use crate::id::{Epoch, PlanId, ResourceName};
+use crate::sandbox::{Action, Changes};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// Proof that a plan is committed: what was applied, per resource. The only way to "committed".
+///
+/// Every caller of `commit_all` on one plan gets an equal receipt; [`Receipt::is_repeat`] tells the
+/// one who committed from those who came later, and takes no part in the comparison.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    body: Arc<ReceiptBody>,
+    repeat: bool,
+}
+
+/// What a receipt says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ReceiptBody {
+    /// The plan.
+    pub plan: PlanId,
+    /// What became of it.
+    pub outcome: CommitOutcome,
+    /// The epoch that decided.
+    pub epoch: Epoch,
+    /// When it was decided: milliseconds since the Unix epoch.
+    pub decided_unix_ms: u64,
+    /// Every resource of the plan, in the order of its name.
+    pub resources: Vec<ResourceReceipt>,
+}
+
+/// What became of a plan that was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum CommitOutcome {
+    /// Every change of the plan is real.
+    Committed,
+    /// The plan had changed nothing; nothing was written.
+    NothingToDo,
+}
+
+impl CommitOutcome {
+    /// The outcome as stable kebab-case text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::NothingToDo => "nothing-to-do",
+        }
+    }
+}
+
+/// What was applied to one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ResourceReceipt {
+    /// Its name in the plan.
+    pub name: ResourceName,
+    /// Its kind, for example `dir`.
+    pub kind: String,
+    /// Where the real thing is.
+    pub target: String,
+    /// How the view was made, for example `copy`.
+    pub view: String,
+    /// True if something was applied; false if the plan changed nothing here.
+    pub applied: bool,
+    /// What was applied, in numbers and names.
+    pub changes: Changes,
+    /// BLAKE3 digest, in hex, of what was sealed.
+    pub digest: String,
+}
+
+impl Receipt {
+    pub(crate) fn first(body: ReceiptBody) -> Self {
+        Self {
+            body: Arc::new(body),
+            repeat: false,
+        }
+    }
+
+    pub(crate) fn repeated(body: ReceiptBody) -> Self {
+        Self {
+            body: Arc::new(body),
+            repeat: true,
+        }
+    }
+
+    /// True if the plan had been committed before this call: "already committed".
+    #[must_use]
+    pub fn is_repeat(&self) -> bool {
+        self.repeat
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &PlanId {
+        &self.body.plan
+    }
+
+    /// What became of the plan.
+    #[must_use]
+    pub fn outcome(&self) -> CommitOutcome {
+        self.body.outcome
+    }
+
+    /// Every resource of the plan.
+    #[must_use]
+    pub fn resources(&self) -> &[ResourceReceipt] {
+        &self.body.resources
+    }
+
+    /// Everything the receipt says, for storing or showing.
+    #[must_use]
+    pub fn body(&self) -> &ReceiptBody {
+        &self.body
+    }
+}
+
+impl PartialEq for Receipt {
+    fn eq(&self, other: &Self) -> bool {
+        self.body == other.body
+    }
+}
+
+impl Eq for Receipt {}
+
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let again = if self.repeat { " already" } else { "" };
+        match self.body.outcome {
+            CommitOutcome::NothingToDo => write!(f, "plan {}: nothing to do", self.body.plan)?,
+            CommitOutcome::Committed => write!(f, "plan {}:{again} committed", self.body.plan)?,
+        }
+        for resource in &self.body.resources {
+            write!(
+                f,
+                "\n  {} ({}): {}",
+                resource.name,
+                resource.target,
+                summary(&resource.changes)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The changes of one resource as a person reads them: `2 added, 1 modified, 0 removed`.
+#[must_use]
+pub fn summary(changes: &Changes) -> String {
+    if changes.is_empty() {
+        return "unchanged".to_owned();
+    }
+    format!(
+        "{} added, {} modified, {} removed, {} bytes",
+        changes.count(Action::Added),
+        changes.count(Action::Modified),
+        changes.count(Action::Removed),
+        changes.bytes()
+    )
+}
+
+/// What one resource of a plan changed until now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ResourceDiff {
+    /// Its name in the plan.
+    pub name: ResourceName,
+    /// Its kind.
+    pub kind: String,
+    /// Where the real thing is.
+    pub target: String,
+    /// How the view was made.
+    pub view: String,
+    /// What would be committed.
+    pub changes: Changes,
+}
+
+/// What a plan changed until now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlanDiff {
+    /// The plan.
+    pub plan: PlanId,
+    /// Every resource, in the order of its name.
+    pub resources: Vec<ResourceDiff>,
+    /// Resources that cannot be looked at from here, with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<(ResourceName, String)>,
+}
+
+impl PlanDiff {
+    /// True if nothing would be committed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.resources
+            .iter()
+            .all(|resource| resource.changes.is_empty())
+    }
+}
+
+/// What a commit would do now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Check {
+    /// What would be committed.
+    pub diff: PlanDiff,
+    /// Where it would conflict; empty if it would go through.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// What a recovery did with one plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Recovered {
+    /// There was nothing to do.
+    Nothing,
+    /// The decision was durable: it was carried out to its end. Everything is new.
+    Completed,
+    /// No decision had been made, or it was being taken back: everything is old, the sandboxes are
+    /// kept.
+    Undone,
+    /// The plan had been given up; its sandboxes are removed now.
+    Removed,
+    /// Another process holds the plan; it is alive and will finish by itself.
+    Busy,
+}

@@ -1,0 +1,192 @@
+//! Drafts: what a plan wants to put into a register, until it is committed.
+
+use super::{Inner, Snapshot, VersionRegister};
+use std::sync::Arc;
+
+/// What one plan wants to put into a register. It lives in the register, under the token of the
+/// sandbox, so that everybody who opens that sandbox shares it.
+pub(crate) struct Draft<T> {
+    /// What the plan started from.
+    pub(crate) base: Snapshot<T>,
+    /// What the plan wants, if it wants a change.
+    pub(crate) wish: Option<Snapshot<T>>,
+    /// True if the wish may not change.
+    pub(crate) sealed: bool,
+    /// What was there before, and the generation of ours, once the wish was carried out.
+    carried: Option<(Snapshot<T>, u64)>,
+}
+
+impl<T> Clone for Draft<T> {
+    fn clone(&self) -> Self {
+        Self {
+            base: self.base.clone(),
+            wish: self.wish.clone(),
+            sealed: self.sealed,
+            carried: self.carried.clone(),
+        }
+    }
+}
+
+/// Why a draft did not do what was asked.
+pub(crate) enum DraftError<T> {
+    /// There is no such draft.
+    Unknown,
+    /// Its wish is sealed.
+    Sealed,
+    /// The register moved on; this is what it holds.
+    Moved(Snapshot<T>),
+    /// The next change is promised to another draft.
+    Promised,
+}
+
+impl<T> VersionRegister<T> {
+    /// Begins a draft at what the register holds now, or finds the one begun already.
+    pub(crate) fn begin_draft(&self, token: &str) -> Draft<T> {
+        let mut inner = self.shared.inner.write();
+        let fresh = Draft {
+            base: inner.current.clone(),
+            wish: None,
+            sealed: false,
+            carried: None,
+        };
+        let draft = inner.drafts.entry(token.to_owned()).or_insert(fresh);
+        draft.clone()
+    }
+
+    /// The draft as it is now.
+    pub(crate) fn draft(&self, token: &str) -> Option<Draft<T>> {
+        self.shared.inner.read().drafts.get(token).cloned()
+    }
+
+    /// Notes what the plan wants, instead of what it wanted before.
+    pub(crate) fn wish(&self, token: &str, version: String, value: T) -> Result<(), DraftError<T>> {
+        let value = Arc::new(value);
+        let kept = Arc::clone(&value);
+        let noted = self.change(token, |_, draft| {
+            if draft.sealed {
+                return Err(DraftError::Sealed);
+            }
+            let base = draft.base.generation();
+            draft.wish = Some(Snapshot::new(version, base, value));
+            Ok(())
+        });
+        // A value that was refused goes here, not under the latch.
+        drop(kept);
+        noted
+    }
+
+    /// Seals the wish.
+    pub(crate) fn seal_draft(&self, token: &str) -> Result<Draft<T>, DraftError<T>> {
+        self.change(token, |_, draft| {
+            draft.sealed = true;
+            Ok(draft.clone())
+        })
+    }
+
+    /// Unseals the wish and gives the promise back.
+    pub(crate) fn unseal_draft(&self, token: &str) -> Result<(), DraftError<T>> {
+        self.change(token, |inner, draft| {
+            draft.sealed = false;
+            inner.withdraw(token);
+            Ok(())
+        })
+    }
+
+    /// Promises the next change to this draft: nobody else can change the register until the draft
+    /// was carried out, restored, unsealed or ended.
+    pub(crate) fn promise(&self, token: &str) -> Result<(), DraftError<T>> {
+        self.change(token, |inner, draft| {
+            if inner.current.generation() != draft.base.generation() {
+                return Err(DraftError::Moved(inner.current.clone()));
+            }
+            if inner
+                .promised
+                .as_ref()
+                .is_some_and(|holder| holder != token)
+            {
+                return Err(DraftError::Promised);
+            }
+            inner.promised = Some(token.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Gives the promise back, if this draft has it.
+    pub(crate) fn withdraw(&self, token: &str) {
+        self.shared.inner.write().withdraw(token);
+    }
+
+    /// Puts the wish into the register, once.
+    pub(crate) fn carry_out(&self, token: &str) -> Result<(), DraftError<T>> {
+        self.change(token, |inner, draft| {
+            if draft.carried.is_some() {
+                return Ok(());
+            }
+            let Some(wish) = &draft.wish else {
+                inner.withdraw(token);
+                return Ok(());
+            };
+            if inner.current.generation() != draft.base.generation() {
+                return Err(DraftError::Moved(inner.current.clone()));
+            }
+            let ours = draft.base.generation() + 1;
+            let old = std::mem::replace(&mut inner.current, wish.as_generation(ours));
+            draft.carried = Some((old, ours));
+            inner.withdraw(token);
+            Ok(())
+        })
+    }
+
+    /// Puts back what the wish displaced, as a later change, if the register still holds ours.
+    pub(crate) fn restore(&self, token: &str) -> Result<(), DraftError<T>> {
+        self.change(token, |inner, draft| {
+            inner.withdraw(token);
+            let Some((old, ours)) = &draft.carried else {
+                return Ok(());
+            };
+            if inner.current.generation() != *ours {
+                return Err(DraftError::Moved(inner.current.clone()));
+            }
+            inner.current = old.as_generation(ours + 1);
+            draft.base = inner.current.clone();
+            draft.carried = None;
+            Ok(())
+        })
+    }
+
+    /// Forgets the draft, and its promise with it.
+    pub(crate) fn end_draft(&self, token: &str) {
+        let mut inner = self.shared.inner.write();
+        inner.withdraw(token);
+        let ended = inner.drafts.remove(token);
+        drop(inner);
+        drop(ended);
+    }
+
+    /// Changes one draft under the latch; whatever it let go of is dropped after it.
+    fn change<R>(
+        &self,
+        token: &str,
+        f: impl FnOnce(&mut Inner<T>, &mut Draft<T>) -> Result<R, DraftError<T>>,
+    ) -> Result<R, DraftError<T>> {
+        let mut inner = self.shared.inner.write();
+        let Some(before) = inner.drafts.get(token).cloned() else {
+            return Err(DraftError::Unknown);
+        };
+        let current = inner.current.clone();
+        let mut draft = before.clone();
+        let outcome = f(&mut inner, &mut draft);
+        let replaced = inner.drafts.insert(token.to_owned(), draft);
+        drop(inner);
+        drop((before, current, replaced));
+        outcome
+    }
+}
+
+impl<T> Inner<T> {
+    fn withdraw(&mut self, token: &str) {
+        if self.promised.as_ref().is_some_and(|holder| holder == token) {
+            self.promised = None;
+        }
+    }
+}

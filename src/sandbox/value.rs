@@ -1,4 +1,0 @@
-//! A value as a participant.
-/// placeholder
-#[derive(Debug)]
-pub struct Value;

@@ -1,0 +1,66 @@
+//! The witness: watches every acquisition of every thread against the declared order.
+//!
+//! In a debug build each thread keeps the stack of the locks it holds, with their call sites. Taking
+//! a lock that the [order](super::order) does not allow panics *before* the thread can block, and
+//! names both call sites: an inversion is found on the first run that takes the two locks in the
+//! wrong order, whether or not another thread is there to make it a deadlock. Tries are held to the
+//! same rule as waits. A thread that is already panicking is not checked, so that no unwinding is
+//! turned into an abort.
+//!
+//! Every nesting that was seen is kept for the whole process: [`edges`]. With
+//! `PLANBOX_LOCK_EDGES=FILE` in the environment each edge is also appended to FILE, one per line,
+//! when it is first seen.
+//!
+//! In a release build all of this is empty and costs nothing.
+
+use super::order::Rank;
+use std::fmt;
+use std::panic::Location;
+
+/// A nesting that was seen: one lock taken while another was held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Edge {
+    /// Rank of the lock that was held.
+    pub held: Rank,
+    /// Name of the lock that was held.
+    pub held_name: &'static str,
+    /// Where it had been taken, the first time the edge was seen.
+    pub held_at: &'static Location<'static>,
+    /// Rank of the lock that was taken.
+    pub taken: Rank,
+    /// Name of the lock that was taken.
+    pub taken_name: &'static str,
+    /// Where it was taken, the first time the edge was seen.
+    pub taken_at: &'static Location<'static>,
+}
+
+impl fmt::Display for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} `{}` ({}) -> {} `{}` ({})",
+            self.held, self.held_name, self.held_at, self.taken, self.taken_name, self.taken_at
+        )
+    }
+}
+
+/// A key by which locks of one rank are ordered: what [`enter_keyed`] takes.
+pub trait Key: Ord + fmt::Display + Clone + 'static {}
+impl<K: Ord + fmt::Display + Clone + 'static> Key for K {}
+
+#[cfg(not(debug_assertions))]
+mod blind;
+#[cfg(debug_assertions)]
+mod watching;
+
+#[cfg(not(debug_assertions))]
+use blind as on;
+#[cfg(debug_assertions)]
+use watching as on;
+
+pub use on::{Held, about_to_block, edges, enter, enter_keyed};
+pub(super) use on::{Tag, about_to_wait};
+
+#[cfg(all(test, debug_assertions))]
+mod tests;

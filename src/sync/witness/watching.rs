@@ -1,0 +1,263 @@
+//! The witness of a debug build.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the witness cannot watch its own table through itself"
+)]
+
+use super::{Edge, Key, Rank};
+use crate::sync::order;
+use std::any::Any;
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+
+/// A key of any type: ordered among its own type by `Ord`, among others by its text.
+trait AnyKey: fmt::Display {
+    fn against(&self, other: &dyn AnyKey) -> Ordering;
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<K: Key> AnyKey for K {
+    fn against(&self, other: &dyn AnyKey) -> Ordering {
+        other.as_any().downcast_ref::<K>().map_or_else(
+            || self.to_string().cmp(&other.to_string()),
+            |other| self.cmp(other),
+        )
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+struct Entry {
+    number: u64,
+    rank: Rank,
+    name: &'static str,
+    key: Option<Box<dyn AnyKey>>,
+    at: &'static Location<'static>,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} lock `{}`", self.rank, self.name)?;
+        self.key
+            .as_ref()
+            .map_or(Ok(()), |key| write!(f, " of {key}"))
+    }
+}
+
+#[derive(Default)]
+struct Stack {
+    next: u64,
+    held: Vec<Entry>,
+}
+
+thread_local! {
+    static STACK: RefCell<Stack> = RefCell::new(Stack::default());
+}
+
+type Pair = (Rank, &'static str, Rank, &'static str);
+
+static EDGES: parking_lot::Mutex<BTreeMap<Pair, Edge>> = parking_lot::Mutex::new(BTreeMap::new());
+
+/// The witness's note that a lock is held.
+#[derive(Debug)]
+#[must_use = "the witness forgets the lock when this is dropped"]
+pub struct Held {
+    number: u64,
+    /// The stack belongs to the thread.
+    here: PhantomData<*const ()>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A thread that is being torn down has no stack any more, and nothing left to check.
+        let forgotten = STACK.try_with(|stack| {
+            let held = &mut stack.borrow_mut().held;
+            let place = held.iter().rposition(|entry| entry.number == self.number);
+            place.map(|place| held.remove(place))
+        });
+        drop(forgotten);
+    }
+}
+
+/// Notes that this thread is about to take the lock `name`, which has no order among its rank or
+/// is ordered by the text `key`. Call it before blocking; keep the result until after the release.
+///
+/// # Panics
+/// If the declared order does not allow the lock under one that this thread holds.
+#[track_caller]
+pub fn enter(rank: Rank, key: Option<&str>, name: &'static str) -> Held {
+    let key = key.map(|key| Box::new(key.to_owned()) as Box<dyn AnyKey>);
+    push(rank, key, name, Location::caller())
+}
+
+/// Notes that this thread is about to take the lock of `key`. Call it before blocking; keep the
+/// result until after the release.
+///
+/// # Panics
+/// If the declared order does not allow the lock under one that this thread holds.
+#[track_caller]
+pub fn enter_keyed<K: Key>(rank: Rank, key: &K, name: &'static str) -> Held {
+    push(rank, Some(Box::new(key.clone())), name, Location::caller())
+}
+
+/// Checks that this thread may block in `what`, for example `fsync`.
+///
+/// # Panics
+/// If the thread holds a latch that must not be held across I/O.
+#[track_caller]
+pub fn about_to_block(what: &str) {
+    refuse_latches(what, 0, Location::caller());
+}
+
+/// Checks that this thread may wait on a condition: the waited-on latch is the innermost one, and
+/// no other latch is held.
+#[track_caller]
+pub(in crate::sync) fn about_to_wait() {
+    refuse_latches("a wait on a condition", 1, Location::caller());
+}
+
+/// Every nesting seen so far in this process, in order of rank.
+#[must_use]
+pub fn edges() -> Vec<Edge> {
+    EDGES.lock().values().copied().collect()
+}
+
+/// Rank and name of a latch.
+#[derive(Debug)]
+pub(in crate::sync) struct Tag {
+    rank: Rank,
+    name: &'static str,
+}
+
+impl Tag {
+    pub(in crate::sync) const fn new(rank: Rank, name: &'static str) -> Self {
+        Self { rank, name }
+    }
+
+    #[track_caller]
+    pub(in crate::sync) fn enter(&self) -> Held {
+        enter(self.rank, None, self.name)
+    }
+}
+
+fn push(
+    rank: Rank,
+    key: Option<Box<dyn AnyKey>>,
+    name: &'static str,
+    at: &'static Location<'static>,
+) -> Held {
+    let done = STACK.try_with(|stack| {
+        let mut stack = stack.borrow_mut();
+        stack.next += 1;
+        let number = stack.next;
+        let new = Entry {
+            number,
+            rank,
+            name,
+            key,
+            at,
+        };
+        if !std::thread::panicking()
+            && let Some(old) = stack.held.iter().find(|old| !may_follow(old, &new))
+        {
+            return Err(refusal(old, &new));
+        }
+        let seen: Vec<Edge> = stack.held.iter().map(|old| edge(old, &new)).collect();
+        stack.held.push(new);
+        Ok((number, seen))
+    });
+    let number = match done {
+        Ok(Ok((number, seen))) => {
+            seen.into_iter().for_each(record);
+            number
+        }
+        Ok(Err(refusal)) => stop(&refusal),
+        Err(_torn_down) => 0,
+    };
+    Held {
+        number,
+        here: PhantomData,
+    }
+}
+
+fn may_follow(old: &Entry, new: &Entry) -> bool {
+    match (&old.key, &new.key) {
+        (Some(held), Some(taken)) if old.rank == new.rank => {
+            held.against(taken.as_ref()) == Ordering::Less
+        }
+        _ => order::allows(old.rank, new.rank),
+    }
+}
+
+fn refusal(old: &Entry, new: &Entry) -> String {
+    format!(
+        "lock order: {new} taken at {} while {old} is held since {}; the declared order is src/sync/order.rs, locks of one rank in ascending order of their keys",
+        new.at, old.at
+    )
+}
+
+#[expect(clippy::panic, reason = "the witness exists to stop the program here")]
+fn stop(message: &str) -> ! {
+    panic!("{message}");
+}
+
+fn edge(old: &Entry, new: &Entry) -> Edge {
+    Edge {
+        held: old.rank,
+        held_name: old.name,
+        held_at: old.at,
+        taken: new.rank,
+        taken_name: new.name,
+        taken_at: new.at,
+    }
+}
+
+fn record(edge: Edge) {
+    let pair = (edge.held, edge.held_name, edge.taken, edge.taken_name);
+    let first = {
+        let mut edges = EDGES.lock();
+        let first = !edges.contains_key(&pair);
+        if first {
+            edges.insert(pair, edge);
+        }
+        first
+    };
+    if first && let Some(path) = std::env::var_os("PLANBOX_LOCK_EDGES") {
+        use std::io::Write as _;
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path);
+        // A log that cannot be written shows up as an edge that was never seen.
+        drop(file.and_then(|mut file| file.write_all(format!("{edge}\n").as_bytes())));
+    }
+}
+
+/// Stops if the thread holds a latch that must not be held while it blocks in `what`; the `spare`
+/// innermost locks are not looked at.
+fn refuse_latches(what: &str, spare: usize, at: &'static Location<'static>) {
+    if std::thread::panicking() {
+        return;
+    }
+    let found = STACK.try_with(|stack| {
+        let stack = stack.borrow();
+        let mut outer = stack.held.iter().rev().skip(spare);
+        outer
+            .find(|entry| !entry.rank.row().across_io)
+            .map(|entry| {
+                format!(
+                    "lock order: about to block in {what} at {at} while {entry} is held since {}; it must not be held across I/O",
+                    entry.at
+                )
+            })
+    });
+    if let Ok(Some(message)) = found {
+        stop(&message);
+    }
+}

@@ -1,0 +1,288 @@
+//! A participant that does what a test wants, when it wants it.
+//!
+//! Its "real thing" is a number in a [`World`]; a plan adds one to it. A test hangs a hook into the
+//! world that is called at every step with the step's name and the participant's, and may wait
+//! there, fail or panic.
+
+use planbox::sandbox::{
+    Action, Change, Changes, Guard, Identity, Kind, Outcome, Place, Redo, Resource, Sandbox,
+    Sealed, Vote, Work,
+};
+use planbox::{Conflict, Fault, ParticipantError, ResourceKey, ResourceName};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+type Hook = Arc<dyn Fn(&str, &str) -> Outcome<()> + Send + Sync>;
+
+/// The real things, and everything that was done to them.
+#[derive(Default)]
+pub(crate) struct World {
+    real: Mutex<BTreeMap<String, u64>>,
+    calls: Mutex<Vec<(String, String)>>,
+    hook: Mutex<Option<Hook>>,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("World")
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Every step of every participant runs `hook` first.
+    pub(crate) fn hook(&self, hook: impl Fn(&str, &str) -> Outcome<()> + Send + Sync + 'static) {
+        *self.hook.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    pub(crate) fn real(&self, id: &str) -> u64 {
+        *self.reals().entry(id.to_owned()).or_default()
+    }
+
+    pub(crate) fn set_real(&self, id: &str, value: u64) {
+        self.reals().insert(id.to_owned(), value);
+    }
+
+    fn reals(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.real.lock().unwrap()
+    }
+
+    /// How often `step` ran, over all participants.
+    pub(crate) fn count(&self, step: &str) -> usize {
+        self.calls
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(name, _)| name == step)
+            .count()
+    }
+
+    fn pass(&self, step: &str, id: &str) -> Outcome<()> {
+        self.calls
+            .lock()
+            .unwrap()
+            .push((step.to_owned(), id.to_owned()));
+        let hook = self.hook.lock().unwrap().clone();
+        hook.map_or(Ok(()), |hook| hook(step, id))
+    }
+}
+
+/// The resource: the number called `id` in a world.
+#[derive(Debug, Clone)]
+pub(crate) struct Scripted {
+    id: String,
+    name: ResourceName,
+    world: Arc<World>,
+    volatile: bool,
+}
+
+impl Scripted {
+    pub(crate) fn new(world: &Arc<World>, id: &str) -> Self {
+        let name = ResourceName::new(id).unwrap();
+        Self {
+            id: id.to_owned(),
+            name,
+            world: Arc::clone(world),
+            volatile: false,
+        }
+    }
+
+    /// The same resource as one that dies with its process.
+    pub(crate) fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    fn sandbox(&self, base: u64) -> ScriptedSandbox {
+        let key = ResourceKey::new("scripted", &self.id);
+        ScriptedSandbox {
+            id: self.id.clone(),
+            base,
+            sealed: false,
+            volatile: self.volatile,
+            identity: Identity {
+                key,
+                enclosing: Vec::new(),
+            },
+            world: Arc::clone(&self.world),
+        }
+    }
+}
+
+impl Resource for Scripted {
+    fn kind(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn name(&self) -> Option<&ResourceName> {
+        Some(&self.name)
+    }
+
+    fn identify(&self) -> Outcome<Identity> {
+        Ok(Identity {
+            key: ResourceKey::new("scripted", &self.id),
+            enclosing: Vec::new(),
+        })
+    }
+
+    fn open(&self, _place: &Place, _work: &Work<'_>) -> Outcome<Box<dyn Sandbox>> {
+        self.world.pass("open", &self.id)?;
+        Ok(Box::new(self.sandbox(self.world.real(&self.id))))
+    }
+
+    fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+}
+
+/// Opens scripted sandboxes again, over one world.
+#[derive(Debug)]
+pub(crate) struct ScriptedKind(pub(crate) Arc<World>);
+
+impl Kind for ScriptedKind {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn reopen(&self, record: &str, _place: &Place) -> Outcome<Box<dyn Sandbox>> {
+        let (id, base) = record.split_once('=').unwrap();
+        Ok(Box::new(
+            Scripted::new(&self.0, id).sandbox(base.parse().unwrap()),
+        ))
+    }
+}
+
+#[derive(Debug)]
+struct ScriptedSandbox {
+    id: String,
+    base: u64,
+    sealed: bool,
+    volatile: bool,
+    identity: Identity,
+    world: Arc<World>,
+}
+
+impl ScriptedSandbox {
+    fn changes(&self) -> Changes {
+        let mut changes = Changes::default();
+        changes
+            .entries
+            .push(Change::new(&self.id, Action::Modified, "number", 8));
+        changes
+    }
+
+    fn redo(&self) -> Redo {
+        Redo(format!("{}>{}", self.base, self.base + 1))
+    }
+}
+
+impl Sandbox for ScriptedSandbox {
+    fn kind(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn target(&self) -> String {
+        self.id.clone()
+    }
+
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+
+    fn view(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+
+    fn record(&self) -> String {
+        format!("{}={}", self.id, self.base)
+    }
+
+    fn diff(&self, _work: &Work<'_>) -> Outcome<Changes> {
+        self.world.pass("diff", &self.id)?;
+        Ok(self.changes())
+    }
+
+    fn seal(&mut self, _work: &Work<'_>) -> Outcome<Sealed> {
+        self.world.pass("seal", &self.id)?;
+        self.sealed = true;
+        Ok(Sealed {
+            changes: self.changes(),
+            digest: self.record(),
+        })
+    }
+
+    fn unseal(&mut self) -> Outcome<()> {
+        self.sealed = false;
+        self.world.pass("unseal", &self.id)
+    }
+
+    fn guards(&self) -> Outcome<Vec<Guard>> {
+        self.world.pass("guards", &self.id)?;
+        Ok(Vec::new())
+    }
+
+    fn prepare(&mut self, _work: &Work<'_>) -> Outcome<Vote> {
+        self.world.pass("prepare", &self.id)?;
+        assert!(self.sealed, "prepare comes after seal");
+        let now = self.world.real(&self.id);
+        if now != self.base {
+            let conflict = Conflict::new(
+                self.id.clone(),
+                self.base.to_string(),
+                now.to_string(),
+                (self.base + 1).to_string(),
+            );
+            return Ok(Vote::Conflict(vec![conflict]));
+        }
+        Ok(Vote::Ready {
+            redo: self.redo(),
+            changes: self.changes(),
+        })
+    }
+
+    fn apply(&mut self, redo: &Redo, _work: &Work<'_>) -> Outcome<()> {
+        self.world.pass("apply", &self.id)?;
+        let (from, to) = redo.0.split_once('>').unwrap();
+        let now = self.world.real(&self.id).to_string();
+        if now == to {
+            return Ok(());
+        }
+        if now != from {
+            return Err(ParticipantError::new(
+                Fault::Conflict,
+                "somebody else was there",
+            ));
+        }
+        self.world.set_real(&self.id, to.parse().unwrap());
+        self.world.pass("applied", &self.id)
+    }
+
+    fn take_back(&mut self, redo: &Redo, _work: &Work<'_>) -> Outcome<()> {
+        self.world.pass("take_back", &self.id)?;
+        let (from, to) = redo.0.split_once('>').unwrap();
+        if self.world.real(&self.id).to_string() == to {
+            self.world.set_real(&self.id, from.parse().unwrap());
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, _redo: &Redo) -> Outcome<()> {
+        self.world.pass("settle", &self.id)
+    }
+
+    fn discard(&mut self, _work: &Work<'_>) -> Outcome<()> {
+        self.world.pass("discard", &self.id)
+    }
+}
