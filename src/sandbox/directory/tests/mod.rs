@@ -49,7 +49,7 @@ impl World {
 
     /// What a plan does after an `open` that failed.
     fn empty_place(&self) {
-        let dir = crate::fs::Dir::open(self.store.path()).unwrap();
+        let dir = Dir::open(self.store.path()).unwrap();
         for name in dir.entries().unwrap().sorted() {
             crate::fs::remove_tree(&dir, &name, &mut |_| Ok(())).unwrap();
         }
