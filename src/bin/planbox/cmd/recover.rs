@@ -24,12 +24,10 @@ fn one(session: &Session<'_>, plan: &PlanId, keep_theirs: bool) -> Result<Report
         true => manager.recover_plan_keeping_theirs(plan),
         false => manager.recover_plan(plan),
     };
-    let outcome = context.patiently(plan, || {
-        match context.signals.during(recover) {
-            Ok(Recovered::Busy) => locked(session, plan).map(|()| Ok(Recovered::Busy)),
-            Err(RecoverError::Plan(fault @ PlanFault::Lock { .. })) => Err(fault),
-            outcome => Ok(outcome),
-        }
+    let outcome = context.patiently(plan, || match context.signals.during(recover) {
+        Ok(Recovered::Busy) => locked(session, plan).map(|()| Ok(Recovered::Busy)),
+        Err(RecoverError::Plan(fault @ PlanFault::Lock { .. })) => Err(fault),
+        outcome => Ok(outcome),
     })??;
     let word = word(outcome);
     let json = json!({ "outcome": word, "plan": plan, "resources": [], "plans": [

@@ -32,6 +32,19 @@ impl World {
         }
     }
 
+    /// In memory where that is possible, for trees so large that the disk would be measured.
+    fn in_memory() -> Self {
+        let shm = Path::new("/dev/shm");
+        if !shm.is_dir() {
+            return Self::new();
+        }
+        Self {
+            real: Scratch::within(shm),
+            store: Scratch::within(shm),
+            inside: false,
+        }
+    }
+
     /// With staging inside the real directory.
     fn inside() -> Self {
         Self {

@@ -63,7 +63,7 @@ fn a_whole_new_tree_of_twenty_thousand_levels_is_one_operation() {
     const DEPTH: usize = 20_000;
     // On a small stack: nothing may recurse.
     let deep = || {
-        let world = World::new();
+        let world = World::in_memory();
         let mut sandbox = world.open();
         make_deep(&Dir::open(&world.view("")).unwrap(), DEPTH);
         let changes = sandbox.diff(&Work::silent()).unwrap();
