@@ -55,7 +55,7 @@ pub(super) fn check(
     let mut ops = sealed.ops.clone();
     let total = ops.len() as u64;
     for (done, op) in (1..).zip(&mut ops) {
-        checker.staged(ends, op)?;
+        is_staged(ends, op)?;
         checker.operation(ends, op)?;
         work.step(done, total, "entries")?;
     }
@@ -101,22 +101,6 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    /// The staged content is still what was sealed.
-    fn staged(&self, ends: &Ends, op: &Op) -> Outcome<()> {
-        let (Act::Create { slot: n, staged }
-        | Act::Replace {
-            slot: n, staged, ..
-        }) = &op.act
-        else {
-            return Ok(());
-        };
-        let name = slot(*n);
-        match differs(&ends.staging.new, OsStr::new(&name), staged, LENT)? {
-            None => Ok(()),
-            Some(_) => Err(foreign_slot(&name)),
-        }
-    }
-
     fn operation(&mut self, ends: &mut Ends, op: &mut Op) -> Outcome<()> {
         if let Act::Meta { .. } = op.act {
             return self.meta(ends, op);
@@ -229,6 +213,22 @@ impl Checker<'_> {
             *old = now;
         }
         Ok(())
+    }
+}
+
+/// The staged content is still what was sealed.
+fn is_staged(ends: &Ends, op: &Op) -> Outcome<()> {
+    let (Act::Create { slot: n, staged }
+    | Act::Replace {
+        slot: n, staged, ..
+    }) = &op.act
+    else {
+        return Ok(());
+    };
+    let name = slot(*n);
+    match differs(&ends.staging.new, OsStr::new(&name), staged, LENT)? {
+        None => Ok(()),
+        Some(_) => Err(foreign_slot(&name)),
     }
 }
 

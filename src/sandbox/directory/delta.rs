@@ -101,7 +101,7 @@ fn path_of(manifest: &Manifest, touched: &Touched) -> Outcome<Rel> {
     } else {
         manifest.path_in(touched.parent, &touched.name)
     };
-    Rel::new(path)
+    Rel::new(&path)
         .ok_or_else(|| ParticipantError::new(Fault::Corrupt, "a manifest with an impossible name"))
 }
 

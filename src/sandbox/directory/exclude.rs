@@ -74,6 +74,7 @@ impl Exclusions {
     }
 
     /// The names, sorted; without our own staging name.
+    #[cfg(test)]
     pub(crate) fn names(&self) -> impl Iterator<Item = &OsStr> {
         self.names.iter().map(OsString::as_os_str)
     }

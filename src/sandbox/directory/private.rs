@@ -67,10 +67,6 @@ impl Private {
         .at(path))
     }
 
-    fn manifest(&self, store: &Dir) -> Outcome<Manifest> {
-        Manifest::load(store, OsStr::new(MANIFEST))
-    }
-
     fn open_view(&self, store: &Dir) -> Outcome<Dir> {
         store
             .child(OsStr::new(VIEW))
@@ -239,7 +235,7 @@ impl Sandbox for Private {
         if let Some(sealed) = self.sealed(&store)? {
             return Ok(sealed.changes);
         }
-        let manifest = self.manifest(&store)?;
+        let manifest = Manifest::load(&store, OsStr::new(MANIFEST))?;
         let sides = Sides {
             view: &self.open_view(&store)?,
             tree: self
@@ -265,7 +261,7 @@ impl Sandbox for Private {
             });
         }
         let root = self.root()?;
-        let manifest = self.manifest(&store_dir)?;
+        let manifest = Manifest::load(&store_dir, OsStr::new(MANIFEST))?;
         if let Some(reason) = restarted(&manifest) {
             return Err(ParticipantError::new(Fault::Lost, reason).at(&self.view));
         }
@@ -334,7 +330,10 @@ impl Sandbox for Private {
             return Ok(Vote::ReadOnly);
         }
         let mut ends = self.ends()?;
-        let sides = (&self.manifest(&store)?, &Restored::load(&store)?);
+        let sides = (
+            &Manifest::load(&store, OsStr::new(MANIFEST))?,
+            &Restored::load(&store)?,
+        );
         let checked = check::check(&mut ends, &sealed, sides, work)?;
         if !checked.conflicts.is_empty() {
             return Ok(Vote::Conflict(checked.conflicts));

@@ -93,9 +93,7 @@ impl Directory {
         } else {
             Exclusions::default()
         };
-        self.excluded
-            .iter()
-            .try_fold(start, |all, name| all.with(name))
+        self.excluded.iter().try_fold(start, Exclusions::with)
     }
 
     fn open_root(&self) -> Outcome<Dir> {

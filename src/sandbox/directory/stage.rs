@@ -84,7 +84,7 @@ impl Stager<'_> {
             return Ok(stat.mode);
         }
         let top = from.child(name).map_err(failed)?;
-        let xattrs = self.read_xattrs(&top, path)?;
+        let xattrs = carried(&top, path)?;
         self.hash_head(&stat, b"", &xattrs);
         new.make_dir(slot, 0o700).map_err(staging(path))?;
         let into = new.child(slot).map_err(staging(path))?;
@@ -132,7 +132,7 @@ impl Stager<'_> {
             if before.nlink > 1 && self.link(way, &before)? {
                 return Ok(());
             }
-            let xattrs = self.read_xattrs(&source, way.shown)?;
+            let xattrs = carried(&source, way.shown)?;
             let copy = self.copy(&source, way)?;
             let after = fs::stat_file(&source).map_err(failed)?;
             if (before.size, before.mtime, before.ctime) != (after.size, after.mtime, after.ctime) {
@@ -195,19 +195,6 @@ impl Stager<'_> {
         }
     }
 
-    fn read_xattrs(&self, of: impl std::os::fd::AsFd, path: &Path) -> Outcome<Xattrs> {
-        let xattrs = fs::read_xattrs(of)
-            .map_err(|error| ParticipantError::io("read the sandbox", path, error))?;
-        if xattrs.has_capability {
-            return Err(ParticipantError::new(
-                Fault::Refused,
-                "a plan cannot give a file capabilities",
-            )
-            .at(path));
-        }
-        Ok(xattrs)
-    }
-
     /// Digests what is equal for equal work: no inode, no owner, no time of change.
     fn hash_head(&mut self, stat: &Stat, path: &[u8], xattrs: &Xattrs) {
         self.hash_bytes(path);
@@ -232,6 +219,20 @@ impl Stager<'_> {
         self.hasher.update(&fs::content_digest(file)?);
         Ok(())
     }
+}
+
+/// The attributes of an inode of the view, which may not have capabilities.
+fn carried(of: impl std::os::fd::AsFd, path: &Path) -> Outcome<Xattrs> {
+    let xattrs = fs::read_xattrs(of)
+        .map_err(|error| ParticipantError::io("read the sandbox", path, error))?;
+    if xattrs.has_capability {
+        return Err(ParticipantError::new(
+            Fault::Refused,
+            "a plan cannot give a file capabilities",
+        )
+        .at(path));
+    }
+    Ok(xattrs)
 }
 
 /// Copies what is below a new directory, in step with a walk through it.
@@ -270,7 +271,7 @@ impl Visitor for Copier<'_, '_, '_> {
         }
         let failed = |error| ParticipantError::io("read the sandbox", visit.name, error);
         let source = visit.dir.child(visit.name).map_err(failed)?;
-        let xattrs = self.stager.read_xattrs(&source, Path::new(visit.name))?;
+        let xattrs = carried(&source, Path::new(visit.name))?;
         self.stager.inodes += 1;
         self.stager
             .hash_head(visit.stat, visit.name.as_bytes(), &xattrs);

@@ -2,7 +2,7 @@
 //! must be there unchanged, and nothing else.
 
 use super::check::refuse_frozen;
-use super::manifest::{Manifest, Signature};
+use super::manifest::{Entry, Manifest, Signature};
 use super::ops::{Op, describe_stat};
 use super::restored::Restored;
 use super::tree::{Go, TreeHash, Visit, Visitor, walk};
@@ -97,7 +97,7 @@ impl Comparison<'_> {
         loop {
             let level = self.levels.last_mut()?;
             let index = level.start;
-            if level.is_empty() {
+            if level.start >= level.end {
                 return None;
             }
             let entry = self.manifest.get(index)?;
@@ -146,7 +146,7 @@ impl Visitor for Comparison<'_> {
             self.differs(&path, self.describe(index), describe_stat(Some(visit.stat)));
             return Ok(Go::Past);
         }
-        if let Some(digest) = self.manifest.get(index).and_then(|e| e.racy_digest())
+        if let Some(digest) = self.manifest.get(index).and_then(Entry::racy_digest)
             && super::check::hash_of(visit.dir, visit.name)? != digest
         {
             let theirs = "a file with other content and the same times".to_owned();

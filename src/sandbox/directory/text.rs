@@ -24,13 +24,6 @@ impl fmt::Debug for Bytes {
     }
 }
 
-impl Bytes {
-    /// The bytes as a name for the operating system.
-    pub(super) fn as_os(&self) -> &OsStr {
-        OsStr::from_bytes(&self.0)
-    }
-}
-
 impl From<OsString> for Bytes {
     fn from(text: OsString) -> Self {
         Self(text.into_vec())
@@ -65,12 +58,15 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing into a String cannot fail.
-        drop(write!(text, "{byte:02x}"));
-        text
-    })
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let digits = |byte: &u8| [byte >> 4, byte & 15];
+    bytes
+        .iter()
+        .flat_map(digits)
+        .filter_map(|digit| DIGITS.get(usize::from(digit)))
+        .collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -101,7 +97,7 @@ impl fmt::Debug for Rel {
 
 impl Rel {
     /// The path, if it consists of plain names only.
-    pub(super) fn new(path: PathBuf) -> Option<Self> {
+    pub(super) fn new(path: &Path) -> Option<Self> {
         let plain = path
             .components()
             .all(|part| matches!(part, Component::Normal(_)))
@@ -146,7 +142,7 @@ impl Serialize for Rel {
 impl<'de> Deserialize<'de> for Rel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = Bytes::deserialize(deserializer)?;
-        Self::new(PathBuf::from(OsString::from_vec(bytes.0)))
+        Self::new(Path::new(OsStr::from_bytes(&bytes.0)))
             .ok_or_else(|| D::Error::custom("a path that leaves the root"))
     }
 }

@@ -45,25 +45,30 @@ pub(super) trait Visitor {
 /// Walks everything below `top`, with a bounded number of descriptors at any depth.
 pub(super) fn walk(top: Dir, visitor: &mut dyn Visitor) -> Outcome<()> {
     let shown = top.path().to_path_buf();
-    let failed = |path: &[u8]| {
-        let path = shown.join(OsStr::from_bytes(path));
-        move |error| failed(path, error)
-    };
+    let failed = |path: &[u8], error| failed(shown.join(OsStr::from_bytes(path)), error);
     let mut path: Vec<u8> = Vec::new();
-    let mut cursor = Cursor::new(&top).map_err(failed(&path))?;
+    let mut cursor = Cursor::new(&top).map_err(|error| failed(&path, error))?;
     drop(top);
-    let mut levels = vec![sorted(cursor.dir()).map_err(failed(&path))?.into_iter()];
+    let mut levels = vec![
+        sorted(cursor.dir())
+            .map_err(|error| failed(&path, error))?
+            .into_iter(),
+    ];
     while let Some(level) = levels.last_mut() {
         let Some(name) = level.next() else {
             levels.pop();
             if !levels.is_empty() {
-                drop(cursor.leave().map_err(failed(&path))?);
+                drop(cursor.leave().map_err(|error| failed(&path, error))?);
                 visitor.leave()?;
                 pop(&mut path);
             }
             continue;
         };
-        let Some(stat) = cursor.dir().stat_at(&name).map_err(failed(&path))? else {
+        let Some(stat) = cursor
+            .dir()
+            .stat_at(&name)
+            .map_err(|error| failed(&path, error))?
+        else {
             continue;
         };
         push(&mut path, &name);
@@ -75,8 +80,12 @@ pub(super) fn walk(top: Dir, visitor: &mut dyn Visitor) -> Outcome<()> {
         };
         let go = visitor.entry(&visit)?;
         if stat.kind == FileKind::Directory && go == Go::Into {
-            cursor.enter(&name).map_err(failed(&path))?;
-            levels.push(sorted(cursor.dir()).map_err(failed(&path))?.into_iter());
+            cursor.enter(&name).map_err(|error| failed(&path, error))?;
+            levels.push(
+                sorted(cursor.dir())
+                    .map_err(|error| failed(&path, error))?
+                    .into_iter(),
+            );
         } else {
             pop(&mut path);
         }

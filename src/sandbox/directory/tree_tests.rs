@@ -98,7 +98,8 @@ fn everything_ordinary_is_kept() {
     std::fs::create_dir(pair.in_base("a/nothing")).unwrap();
     let odd = OsString::from_vec(b"\xff\n\x1b*$(x) ".to_vec());
     pair.base.put(&odd, b"odd");
-    let target = OsString::from_vec([&[0xfe; 4_000][..], b"/../.."].concat());
+    // The longest that every file system takes.
+    let target = OsString::from_vec([&[0xfe; 1_000][..], b"/../.."].concat());
     let names = ["loop", "out", "odd-target"];
     let targets = [OsStr::new("loop"), OsStr::new("/etc/passwd"), &target];
     for (name, target) in names.iter().zip(targets) {
@@ -315,6 +316,9 @@ fn a_pinned_view_is_made_or_refused() {
     let made = pair.try_make(reflink, &Exclusions::none(), &Work::silent());
     if pair.view.dir().probe_reflink().unwrap() {
         assert_eq!(made.unwrap().1, ViewKind::Reflink);
+        let pair = Pair::new();
+        pair.base.put("f", &[1; 10_000]);
+        assert_eq!(pair.make().1, ViewKind::Reflink, "chosen by itself too");
     } else {
         assert_eq!(made.unwrap_err().fault, Fault::Unsupported);
         assert!(

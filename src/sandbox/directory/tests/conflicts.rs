@@ -210,10 +210,11 @@ fn names_and_contents(world: &World) -> Vec<(String, String)> {
         .before()
         .into_iter()
         .map(|(path, line)| {
-            let line = match line.starts_with("dir") {
-                // Names came and went, so the times of directories may differ.
-                true => line.split(" mtime").next().unwrap().to_owned(),
-                false => line,
+            // Names came and went, so the times of directories may differ.
+            let line = if line.starts_with("dir") {
+                line.split(" mtime").next().unwrap().to_owned()
+            } else {
+                line
             };
             (path, line)
         })

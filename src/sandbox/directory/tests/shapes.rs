@@ -63,7 +63,7 @@ fn a_whole_new_tree_of_twenty_thousand_levels_is_one_operation() {
     const DEPTH: usize = 20_000;
     // On a small stack: nothing may recurse.
     let deep = || {
-        let world = World::new();
+        let world = World::in_memory();
         let mut sandbox = world.open();
         make_deep(&Dir::open(&world.view("")).unwrap(), DEPTH);
         let changes = sandbox.diff(&Work::silent()).unwrap();
@@ -118,7 +118,7 @@ fn the_store_may_be_on_another_file_system() {
     let differs = std::fs::metadata(shm)
         .is_ok_and(|stat| stat.dev() != std::fs::metadata(std::env::temp_dir()).unwrap().dev());
     if !differs {
-        println!("skipped: no second file system here");
+        skip("no second file system here");
         return;
     }
     for swapped in [false, true] {
