@@ -17,7 +17,13 @@ use std::path::Path;
 const PLAN: &str = "crash";
 
 /// What a child does.
-const TASKS: [&str; 4] = ["commit", "take-back", "rollback", "recover"];
+const TASKS: [&str; 5] = [
+    "commit",
+    "take-back",
+    "rollback",
+    "rollback-after",
+    "recover",
+];
 
 fn lay_out(home: &Path) {
     for name in ["left", "right"] {
@@ -63,6 +69,18 @@ fn work(manager: &SandboxManager, home: &Path, register: &VersionRegister<u32>) 
     value.set("2", 2).unwrap();
 }
 
+/// A commit that is taken back because one participant fails for good.
+fn fail_to_commit(manager: &SandboxManager) {
+    let world = World::new();
+    world.hook(|step, _| match step {
+        "apply" => Err(ParticipantError::new(Fault::Denied, "planted")),
+        _ => Ok(()),
+    });
+    let bad = Scripted::new(&world, "zz").volatile();
+    manager.open_sandbox(&plan(PLAN), bad).unwrap();
+    manager.commit_all(&plan(PLAN)).unwrap_err();
+}
+
 /// The test that children run; in the parent it does nothing.
 #[test]
 fn child_entry() {
@@ -82,15 +100,10 @@ fn child_entry() {
             let options = CommitOptions::default().acknowledge(Acknowledge::Settled);
             manager.commit_all_with(&plan(PLAN), &options).unwrap();
         }
-        "take-back" => {
-            let world = World::new();
-            world.hook(|step, _| match step {
-                "apply" => Err(ParticipantError::new(Fault::Denied, "planted")),
-                _ => Ok(()),
-            });
-            let bad = Scripted::new(&world, "zz").volatile();
-            manager.open_sandbox(&plan(PLAN), bad).unwrap();
-            manager.commit_all(&plan(PLAN)).unwrap_err();
+        "take-back" => fail_to_commit(&manager),
+        "rollback-after" => {
+            fail_to_commit(&manager);
+            drop(manager.rollback_all(&plan(PLAN)).unwrap());
         }
         "rollback" => drop(manager.rollback_all(&plan(PLAN)).unwrap()),
         other => panic!("no task {other}"),
@@ -195,7 +208,7 @@ fn check_point(task: &str, point: &str, k: u64, new: &[Manifest; 2]) -> bool {
             manager.receipt(&plan(PLAN)).unwrap().is_some(),
             "{label}: a receipt"
         ),
-        ("rollback", false) => drop(status),
+        ("rollback" | "rollback-after", false) => drop(status),
         (_, false) => keeps_the_work(&manager, &label),
     }
     everything_new
@@ -260,6 +273,17 @@ fn a_rollback_killed_anywhere_leaves_everything_old() {
     let (runs, completed) = sweep("rollback");
     assert!(runs >= 5, "{runs} points");
     assert_eq!(completed, 0);
+}
+
+/// What the take-back decided must not be mistaken for what the rollback wants.
+#[test]
+fn a_rollback_after_a_take_back_killed_anywhere_leaves_everything_old() {
+    let (runs, completed) = sweep("rollback-after");
+    assert!(runs >= 15, "{runs} points");
+    assert!(
+        completed <= runs / 2,
+        "only before the take-back was decided can it come out new"
+    );
 }
 
 #[test]

@@ -157,24 +157,63 @@ fn opened_in_one_manager_looked_at_in_a_second_committed_in_a_third() {
     assert_eq!(std::fs::read(home.path().join("root/a")).unwrap(), b"newer");
 }
 
+/// One executor is paused with the plan in its hands; somebody removes the lock files under it, and
+/// another one takes the plan over and lets it go again. Then the first goes on.
+fn superseded(without_fencing: bool) -> (Option<String>, Vec<u8>) {
+    let home = tempfile::tempdir().unwrap();
+    lay_out(home.path());
+    let builder = SandboxManager::builder().store(home.path().join("store"));
+    let paused = builder
+        .without(|without| without.fencing = without_fencing)
+        .open()
+        .unwrap();
+    let mut hold = paused.hold_existing(&plan(PLAN), "commit").unwrap();
+    remove_lock_files(home.path());
+    let other = open(home.path());
+    std::thread::scope(|scope| {
+        scope.spawn(|| drop(other.hold_existing(&plan(PLAN), "take over").unwrap()));
+    });
+    let outcome = hold.commit_all(&CommitOptions::default());
+    let code = outcome.err().map(|error| error.code().to_owned());
+    (code, std::fs::read(home.path().join("root/a")).unwrap())
+}
+
+fn remove_lock_files(home: &Path) {
+    for entry in std::fs::read_dir(home.join("store/locks")).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+}
+
 #[test]
 fn a_superseded_executor_can_decide_nothing() {
+    let (code, real) = superseded(false);
+    assert_eq!(code.as_deref(), Some("fenced"));
+    assert_eq!(real, b"old");
+}
+
+/// The negative control: without the epoch check the superseded executor commits.
+#[test]
+fn a_superseded_executor_control_without_fencing_commits() {
+    let (code, real) = superseded(true);
+    assert_eq!((code, real), (None, b"newer".to_vec()));
+}
+
+#[test]
+fn a_plan_given_up_by_another_is_not_committed_by_a_superseded_executor() {
     let home = tempfile::tempdir().unwrap();
     lay_out(home.path());
     let paused = open(home.path());
     let mut hold = paused.hold_existing(&plan(PLAN), "commit").unwrap();
-    // Somebody removes the lock files under the paused executor, and another one takes over.
-    for entry in std::fs::read_dir(home.path().join("store/locks")).unwrap() {
-        std::fs::remove_file(entry.unwrap().path()).unwrap();
-    }
+    remove_lock_files(home.path());
     let other = open(home.path());
     std::thread::scope(|scope| {
         scope.spawn(|| other.rollback_all(&plan(PLAN)).unwrap());
     });
-    let error = hold.commit_all(&CommitOptions::default()).unwrap_err();
-    assert!(
-        ["fenced", "sandbox-lost", "io"].contains(&error.code()),
-        "{error:?}"
+    assert_eq!(
+        hold.commit_all(&CommitOptions::default())
+            .unwrap_err()
+            .code(),
+        "fenced"
     );
     assert_eq!(std::fs::read(home.path().join("root/a")).unwrap(), b"old");
     assert_eq!(other.status(&plan(PLAN)).unwrap().state, PlanState::Aborted);
