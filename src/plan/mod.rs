@@ -75,6 +75,8 @@ pub struct Without {
     pub fencing: bool,
     /// No resource locks.
     pub resource_locks: bool,
+    /// No decision in the journal: apply begins with nothing to recover from.
+    pub decision: bool,
 }
 
 impl Services {

@@ -55,6 +55,15 @@ fn open(home: &Path) -> SandboxManager {
     SandboxManager::open(home.join("store")).unwrap()
 }
 
+/// A manager that writes no decision: the control.
+fn open_without_decision(home: &Path) -> SandboxManager {
+    let builder = SandboxManager::builder().store(home.join("store"));
+    builder
+        .without(|without| without.decision = true)
+        .open()
+        .unwrap()
+}
+
 /// Opens the plan and changes everything in it.
 fn work(manager: &SandboxManager, home: &Path, register: &VersionRegister<u32>) {
     for name in ["left", "right"] {
@@ -93,10 +102,13 @@ fn child_entry() {
         assert!(manager.recovered().is_clean(), "{:?}", manager.recovered());
         return;
     }
-    let manager = open(&home);
+    let manager = match task.as_str() {
+        "undecided" => open_without_decision(&home),
+        _ => open(&home),
+    };
     work(&manager, &home, &register);
     match task.as_str() {
-        "commit" => {
+        "commit" | "undecided" => {
             let options = CommitOptions::default().acknowledge(Acknowledge::Settled);
             manager.commit_all_with(&plan(PLAN), &options).unwrap();
         }
@@ -293,6 +305,22 @@ fn a_recovery_killed_anywhere_is_finished_by_the_next() {
     assert_eq!(
         completed, runs,
         "the decision was durable before the first crash"
+    );
+}
+
+/// The negative control: without the durable decision the same kill leaves a mixture behind.
+#[test]
+fn a_commit_control_without_the_decision_is_left_mixed() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    lay_out(home);
+    let old = without_times(both(home));
+    crash_in(home, "undecided", "apply.between", 1);
+    drop(open(home));
+    let after = without_times(both(home));
+    assert!(
+        after != old && after != without_times(expected_new()),
+        "nobody could finish it"
     );
 }
 
