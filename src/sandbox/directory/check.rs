@@ -162,7 +162,9 @@ impl Checker<'_> {
         (op, stat): (&Op, &Stat),
     ) -> Outcome<Result<Image, Vec<Conflict>>> {
         let (index, entry) = self.entry(op)?;
-        if !self.restored.is_base(entry, &Signature::of(stat)) {
+        let known = self.restored.is_base(entry, &Signature::of(stat))
+            || only_status_moved(dir, name, (entry, stat))?;
+        if !known {
             return Ok(Err(vec![conflict(op, Some(stat))]));
         }
         if let Some(digest) = entry.racy_digest()
@@ -254,6 +256,29 @@ fn set_base(op: &mut Op, image: Image) {
     if let Act::Replace { base, .. } | Act::Delete { base, .. } = &mut op.act {
         *base = image;
     }
+}
+
+/// True if the file has another time of status change than `entry`, but the same content and
+/// attributes: somebody set and cleared a flag, or made a link.
+pub(super) fn only_status_moved(
+    dir: &Dir,
+    name: &OsStr,
+    (entry, stat): (&Entry, &Stat),
+) -> Outcome<bool> {
+    let Some(digest) = entry.content_digest() else {
+        return Ok(false);
+    };
+    if !entry.base.differs_in_status_time(&Signature::of(stat)) {
+        return Ok(false);
+    }
+    let read = || {
+        let file = dir.read_file(name)?;
+        let attributes = crate::fs::xattr_digest(&file)?;
+        Ok((attributes, crate::fs::content_digest(&file)?))
+    };
+    let now = read()
+        .map_err(|error| ParticipantError::io("read a file of the directory", name, error))?;
+    Ok(now == (entry.xattr_digest(), digest))
 }
 
 pub(super) fn hash_of(dir: &Dir, name: &OsStr) -> Outcome<[u8; 32]> {

@@ -10,6 +10,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
+/// Largest file whose content is digested when it is copied, in bytes. It was just read, so that
+/// costs little; with the digest, a change of status alone (a flag set and cleared, a link made) is
+/// told from a change of content.
+const DIGEST_MAX_BYTES: u64 = 16 << 20;
+
 /// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
 
@@ -197,13 +202,14 @@ impl Maker<'_> {
             made = finish()?;
         }
         entry.view = Signature::of(&made);
+        let racy = base.is_racy(seen_unix_ms);
         let extra = Extra {
             link_target: None,
             xattr_digest: xattrs.digest(),
-            racy_digest: base
-                .is_racy(seen_unix_ms)
+            content_digest: (racy || base.size <= DIGEST_MAX_BYTES)
                 .then(|| fs::content_digest(dst))
                 .transpose()?,
+            racy,
         };
         entry.extra = (extra != Extra::default()).then(|| Box::new(extra));
         Ok(())

@@ -70,6 +70,19 @@ impl Signature {
             && self.ctime == other.ctime
     }
 
+    /// True if nothing but the time of the last change of status is different: a link was made, an
+    /// attribute or the mode was set (and perhaps set back), or the content was written and its
+    /// time set back.
+    #[must_use]
+    pub(crate) fn differs_in_status_time(&self, other: &Self) -> bool {
+        self.ctime != other.ctime
+            && (self.uid, self.gid) == (other.uid, other.gid)
+            && self.is_same(&Self {
+                ctime: self.ctime,
+                ..*other
+            })
+    }
+
     /// True if the last change is so near to `seen_unix_ms` that the next one may look the same.
     #[must_use]
     pub(crate) fn is_racy(&self, seen_unix_ms: u64) -> bool {
@@ -97,8 +110,10 @@ pub(crate) struct Extra {
     pub(crate) link_target: Option<Box<[u8]>>,
     /// Digest of the extended attributes.
     pub(crate) xattr_digest: Option<[u8; 32]>,
-    /// Digest of the content of a file that changed just before it was copied.
-    pub(crate) racy_digest: Option<[u8; 32]>,
+    /// Digest of the content of a file.
+    pub(crate) content_digest: Option<[u8; 32]>,
+    /// True if the file changed just before it was copied: its signature alone cannot be trusted.
+    pub(crate) racy: bool,
 }
 
 /// One name of the tree.
@@ -138,10 +153,17 @@ impl Entry {
         self.extra.as_ref()?.xattr_digest
     }
 
+    /// BLAKE3 of its content, if it is a file that was not too large to be read for that.
+    #[must_use]
+    pub(crate) fn content_digest(&self) -> Option<[u8; 32]> {
+        self.extra.as_ref()?.content_digest
+    }
+
     /// BLAKE3 of its content, if it is a file whose signature alone cannot be trusted.
     #[must_use]
     pub(crate) fn racy_digest(&self) -> Option<[u8; 32]> {
-        self.extra.as_ref()?.racy_digest
+        let extra = self.extra.as_ref()?;
+        extra.content_digest.filter(|_| extra.racy)
     }
 
     /// True if it is a directory of the view.

@@ -23,7 +23,8 @@ const HEADER_MAX: u64 = 1 << 20;
 
 const HAS_TARGET: u8 = 1;
 const HAS_XATTRS: u8 = 2;
-const HAS_RACY: u8 = 4;
+const HAS_CONTENT: u8 = 4;
+const IS_RACY: u8 = 8;
 
 impl Manifest {
     /// Writes it durably as the file `name` of `dir`.
@@ -223,11 +224,11 @@ impl<W: Write> Sealer<W> {
             HAS_XATTRS
         } else {
             0
-        } | if extra.racy_digest.is_some() {
-            HAS_RACY
+        } | if extra.content_digest.is_some() {
+            HAS_CONTENT
         } else {
             0
-        };
+        } | if extra.racy { IS_RACY } else { 0 };
         self.put(&[left_out, flags])?;
         if entry.left_out.is_none() {
             self.signature(&entry.view)?;
@@ -235,7 +236,7 @@ impl<W: Write> Sealer<W> {
         if let Some(target) = &extra.link_target {
             self.bytes(target, TARGET_MAX)?;
         }
-        for digest in [extra.xattr_digest, extra.racy_digest].iter().flatten() {
+        for digest in [extra.xattr_digest, extra.content_digest].iter().flatten() {
             self.put(digest)?;
         }
         Ok(())
@@ -301,7 +302,7 @@ impl<R: Read> Checker<R> {
             other if other & 0xf0 == 0x10 => Some(LeftOut::Special(kind_of(other & 0x0f)?)),
             _ => return Err(damaged("an unknown reason to leave out")),
         };
-        if flags & !(HAS_TARGET | HAS_XATTRS | HAS_RACY) != 0 {
+        if flags & !(HAS_TARGET | HAS_XATTRS | HAS_CONTENT | IS_RACY) != 0 {
             return Err(damaged("unknown flags"));
         }
         let view = if left_out.is_none() {
@@ -316,9 +317,10 @@ impl<R: Read> Checker<R> {
         if flags & HAS_XATTRS != 0 {
             extra.xattr_digest = Some(self.array()?);
         }
-        if flags & HAS_RACY != 0 {
-            extra.racy_digest = Some(self.array()?);
+        if flags & HAS_CONTENT != 0 {
+            extra.content_digest = Some(self.array()?);
         }
+        extra.racy = flags & IS_RACY != 0;
         Ok(Entry {
             parent,
             name,

@@ -40,7 +40,8 @@ fn sample() -> Manifest {
     let extra = Extra {
         link_target: Some(Box::from(*b"../\xff")),
         xattr_digest: Some([1; 32]),
-        racy_digest: Some([2; 32]),
+        content_digest: Some([2; 32]),
+        racy: true,
     };
     let mut entries = vec![
         entry(0, b"", None),

@@ -1,13 +1,13 @@
 //! A whole original, to be deleted or replaced, against the manifest: every name that was there
 //! must be there unchanged, and nothing else.
 
-use super::check::refuse_frozen;
+use super::check::{only_status_moved, refuse_frozen};
 use super::manifest::{Entry, Manifest, Signature};
 use super::ops::{Op, describe_stat};
 use super::restored::Restored;
 use super::tree::{Go, TreeHash, Visit, Visitor, walk};
 use crate::error::{Conflict, ParticipantError, Shown};
-use crate::fs::{Dir, FileKind, Stat};
+use crate::fs::{Dir, FileKind};
 use crate::sandbox::{Outcome, Work};
 use std::ffi::OsStr;
 use std::ops::Range;
@@ -121,10 +121,16 @@ impl Comparison<'_> {
         }
     }
 
-    fn entry_differs(&self, index: u32, now: &Stat) -> bool {
-        self.manifest.get(index).is_none_or(|entry| {
-            entry.left_out.is_some() || !self.restored.is_base(entry, &Signature::of(now))
-        })
+    fn entry_differs(&self, index: u32, visit: &Visit<'_>) -> Outcome<bool> {
+        let Some(entry) = self.manifest.get(index) else {
+            return Ok(true);
+        };
+        if entry.left_out.is_some() {
+            return Ok(true);
+        }
+        let known = self.restored.is_base(entry, &Signature::of(visit.stat))
+            || only_status_moved(visit.dir, visit.name, (entry, visit.stat))?;
+        Ok(!known)
     }
 }
 
@@ -141,7 +147,7 @@ impl Visitor for Comparison<'_> {
             self.differs(&path, describe_stat(None), describe_stat(Some(visit.stat)));
             return Ok(Go::Past);
         };
-        if self.entry_differs(index, visit.stat) {
+        if self.entry_differs(index, visit)? {
             let path = self.path(visit.path);
             self.differs(&path, self.describe(index), describe_stat(Some(visit.stat)));
             return Ok(Go::Past);
