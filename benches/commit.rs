@@ -48,17 +48,19 @@ fn main() {
     lock_wait();
 }
 
-fn write(path: &Path, byte: u8) {
-    File::create(path)
-        .unwrap()
-        .write_all(&[byte; FILE_BYTES])
-        .unwrap();
+/// Writes content that no other file of the set has: equal ones would be one object to git.
+fn write(path: &Path, index: usize, byte: u8) {
+    let mut content = [byte; FILE_BYTES];
+    for (place, part) in content.iter_mut().zip(index.to_le_bytes()) {
+        *place = part;
+    }
+    File::create(path).unwrap().write_all(&content).unwrap();
 }
 
 fn tree(root: &Path, files: usize) {
     std::fs::create_dir_all(root).unwrap();
     for index in 0..files {
-        write(&root.join(format!("f{index}")), 1);
+        write(&root.join(format!("f{index}")), index, 1);
     }
 }
 
@@ -70,7 +72,7 @@ fn ready(home: &Path, files: usize) -> (SandboxManager, PlanId) {
     let plan = PlanId::new("bench").unwrap();
     let sandbox = manager.open_sandbox(&plan, Directory::at(&root)).unwrap();
     for index in 0..files {
-        write(&sandbox.path().join(format!("f{index}")), 2);
+        write(&sandbox.path().join(format!("f{index}")), index, 2);
     }
     rest(home);
     (manager, plan)
@@ -81,14 +83,33 @@ fn rest(home: &Path) {
     Command::new("sync").arg("-f").arg(home).status().unwrap();
 }
 
-fn home() -> tempfile::TempDir {
-    let base = std::env::var_os("PLANBOX_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    tempfile::tempdir_in(base).unwrap()
+/// A place for each round. They stay until the end of the run: a file system that has just deleted
+/// thousands of files makes new ones slowly, and the next round would pay for that.
+struct Ground {
+    all: tempfile::TempDir,
+    rounds: std::cell::Cell<usize>,
 }
 
-fn planbox_commit(files: usize) -> Duration {
-    let home = home();
-    let (manager, plan) = ready(home.path(), files);
+impl Ground {
+    fn new() -> Self {
+        let base = std::env::var_os("PLANBOX_BENCH_DIR");
+        let base = base.map_or_else(std::env::temp_dir, PathBuf::from);
+        Self {
+            all: tempfile::tempdir_in(base).unwrap(),
+            rounds: std::cell::Cell::new(0),
+        }
+    }
+
+    fn round(&self) -> PathBuf {
+        self.rounds.set(self.rounds.get() + 1);
+        let home = self.all.path().join(self.rounds.get().to_string());
+        std::fs::create_dir(&home).unwrap();
+        home
+    }
+}
+
+fn planbox_commit(home: &Path, files: usize) -> Duration {
+    let (manager, plan) = ready(home, files);
     let start = Instant::now();
     manager.commit_all(&plan).unwrap();
     let took = start.elapsed();
@@ -97,17 +118,15 @@ fn planbox_commit(files: usize) -> Duration {
 }
 
 /// What every careful program pays: write, fsync, rename, fsync of the directory, for each file.
-fn one_by_one(files: usize) -> Duration {
-    let home = home();
-    let root = home.path().join("root");
+fn one_by_one(home: &Path, files: usize) -> Duration {
+    let root = home.join("root");
     tree(&root, files);
-    rest(home.path());
+    rest(home);
     let start = Instant::now();
     for index in 0..files {
         let temp = root.join("temp");
-        let mut file = File::create(&temp).unwrap();
-        file.write_all(&[2; FILE_BYTES]).unwrap();
-        file.sync_all().unwrap();
+        write(&temp, index, 2);
+        File::open(&temp).unwrap().sync_all().unwrap();
         std::fs::rename(&temp, root.join(format!("f{index}"))).unwrap();
         File::open(&root).unwrap().sync_all().unwrap();
     }
@@ -115,9 +134,8 @@ fn one_by_one(files: usize) -> Duration {
 }
 
 /// `git add` and `git commit` with every object and ref synced, but not the working tree.
-fn git_commit(files: usize) -> Option<Duration> {
-    let home = home();
-    let root = home.path().join("root");
+fn git_commit(home: &Path, files: usize) -> Option<Duration> {
+    let root = home.join("root");
     tree(&root, files);
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");
@@ -143,9 +161,9 @@ fn git_commit(files: usize) -> Option<Duration> {
     git(&["add", "-A"])?;
     git(&["commit", "-qm", "base"])?;
     for index in 0..files {
-        write(&root.join(format!("f{index}")), 2);
+        write(&root.join(format!("f{index}")), index, 2);
     }
-    rest(home.path());
+    rest(home);
     let start = Instant::now();
     git(&["add", "-A"])?;
     git(&["commit", "-qm", "change"])?;
@@ -162,13 +180,14 @@ fn commits() {
         "| changed files | planbox, ms | flushes | file by file, ms | ratio | git, ms | ratio |"
     );
     println!("|---|---|---|---|---|---|---|");
+    let ground = Ground::new();
     for files in SIZES {
         let (mut ours, mut floor, mut git) = (Vec::new(), Vec::new(), Vec::new());
         // In turn, so that a drift of the machine meets all of them.
         for _ in 0..ROUNDS {
-            ours.push(planbox_commit(files));
-            floor.push(one_by_one(files));
-            git.extend(git_commit(files));
+            ours.push(planbox_commit(&ground.round(), files));
+            floor.push(one_by_one(&ground.round(), files));
+            git.extend(git_commit(&ground.round(), files));
         }
         let ours = median(ours).unwrap();
         let peer = |times| match median(times) {
@@ -178,7 +197,8 @@ fn commits() {
                 format!("{:.1} | {ratio:.1}x", time.as_secs_f64() * 1e3)
             }
         };
-        let flushes = flushes(files).map_or_else(|| "n/a".to_owned(), |count| count.to_string());
+        let flushes = flushes(&ground.round(), files)
+            .map_or_else(|| "n/a".to_owned(), |count| count.to_string());
         let ms = ours.as_secs_f64() * 1e3;
         println!(
             "| {files} | {ms:.1} | {flushes} | {} | {} |",
@@ -198,9 +218,8 @@ fn one_commit(home: &Path, files: usize) {
 }
 
 /// Flushes between the two marks, on all threads.
-fn flushes(files: usize) -> Option<usize> {
-    let home = home();
-    let log = home.path().join("trace");
+fn flushes(home: &Path, files: usize) -> Option<usize> {
+    let log = home.join("trace");
     let traced = Command::new("strace")
         .args([
             "-f",
@@ -211,7 +230,7 @@ fn flushes(files: usize) -> Option<usize> {
         .arg(&log)
         .arg(std::env::current_exe().unwrap())
         .arg("--one")
-        .arg(home.path().join("work"))
+        .arg(home.join("work"))
         .arg(files.to_string())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

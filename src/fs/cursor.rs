@@ -71,7 +71,7 @@ impl Cursor {
     /// Goes up one level and returns the directory it left, still open.
     ///
     /// # Errors
-    /// [`Moved`](super::Moved) if the directory above is no longer the one it came through,
+    /// `Moved` if the directory above is no longer the one it came through,
     /// EINVAL at the root; the cursor stays where it was.
     pub(crate) fn leave(&mut self) -> io::Result<Dir> {
         let above = self.way.len().checked_sub(2);

@@ -64,6 +64,7 @@ pub(crate) enum Verdict {
     TakeBack,
 }
 
+#[cfg(feature = "sqlite")]
 impl Verdict {
     /// The verdict as stable kebab-case text.
     #[must_use]
@@ -81,7 +82,9 @@ impl Verdict {
             .into_iter()
             .find(|verdict| verdict.as_str() == text)
     }
+}
 
+impl Verdict {
     /// The state of a plan while the verdict is carried out.
     #[must_use]
     pub(crate) fn state(self) -> PlanState {

@@ -206,6 +206,7 @@ impl From<Entry> for LogEntry {
 }
 
 /// A path as JSON has it: text, escaped where it is not printable UTF-8.
+#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
 fn shown<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     let text = path.as_deref().map(|path| Shown(path).to_string());
     text.serialize(serializer)

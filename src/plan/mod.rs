@@ -73,8 +73,6 @@ pub struct Without {
     pub plan_lock: bool,
     /// No fencing: every write names the newest epoch instead of its own.
     pub fencing: bool,
-    /// No resource locks.
-    pub resource_locks: bool,
     /// No decision in the journal: apply begins with nothing to recover from.
     pub decision: bool,
 }

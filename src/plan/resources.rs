@@ -33,12 +33,6 @@ impl ResourceLocks {
         guards: Vec<(ResourceName, Outcome<Vec<Guard>>)>,
         wait: LockWait,
     ) -> Result<Self, GuardFailure> {
-        if services.without.resource_locks {
-            return Ok(Self {
-                _files: Vec::new(),
-                _mutexes: Vec::new(),
-            });
-        }
         let mut by_key: BTreeMap<ResourceKey, Guard> = BTreeMap::new();
         for (name, outcome) in guards {
             let guards = outcome.map_err(|error| GuardFailure::Participant(name, error))?;

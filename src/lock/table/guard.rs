@@ -26,14 +26,14 @@ impl<K: Key> KeyHandle<K> {
         &self.slot.key
     }
 
-    /// Takes the lock, as [`LockTable::lock`]. The guard borrows the handle: nothing but the lock
+    /// Takes the lock, as [`LockTable::lock`](super::LockTable::lock). The guard borrows the handle: nothing but the lock
     /// itself is touched.
     ///
     /// # Errors
-    /// As [`LockTable::lock`].
+    /// As [`LockTable::lock`](super::LockTable::lock).
     ///
     /// # Panics
-    /// As [`LockTable::lock`].
+    /// As [`LockTable::lock`](super::LockTable::lock).
     #[inline]
     #[track_caller]
     pub fn enter(
@@ -50,20 +50,20 @@ impl<K: Key> KeyHandle<K> {
         })
     }
 
-    /// Takes the lock, as [`LockTable::lock`]. The guard may outlive the handle.
+    /// Takes the lock, as [`LockTable::lock`](super::LockTable::lock). The guard may outlive the handle.
     ///
     /// # Errors
-    /// As [`LockTable::lock`].
+    /// As [`LockTable::lock`](super::LockTable::lock).
     ///
     /// # Panics
-    /// As [`LockTable::lock`].
+    /// As [`LockTable::lock`](super::LockTable::lock).
     #[inline]
     #[track_caller]
     pub fn lock(&self, wait: LockWait, operation: &'static str) -> Result<KeyGuard<K>, LockError> {
         KeyGuard::take(Arc::clone(&self.slot), wait, operation)
     }
 
-    /// Who holds the lock now; see [`LockTable::holder`].
+    /// Who holds the lock now; see [`LockTable::holder`](super::LockTable::holder).
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
         self.slot.gate.seen().map(|seen| self.slot.named(seen))

@@ -21,6 +21,7 @@ pub(super) const KIND: &str = "dir";
 /// ```
 /// use planbox::sandbox::Directory;
 /// let site = Directory::at("./site").exclude("node_modules");
+/// assert!(format!("{site:?}").contains("site"));
 /// ```
 #[derive(Debug, Clone)]
 pub struct Directory {

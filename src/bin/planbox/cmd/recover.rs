@@ -20,9 +20,12 @@ pub(super) fn run(context: &Context, arguments: &Recover) -> Result<Report, Fail
 fn one(session: &Session<'_>, plan: &PlanId, keep_theirs: bool) -> Result<Report, Failure> {
     let context = session.context;
     let manager = &session.manager;
-    let recover = || match keep_theirs {
-        true => manager.recover_plan_keeping_theirs(plan),
-        false => manager.recover_plan(plan),
+    let recover = || {
+        if keep_theirs {
+            manager.recover_plan_keeping_theirs(plan)
+        } else {
+            manager.recover_plan(plan)
+        }
     };
     let outcome = context.patiently(plan, || match context.signals.during(recover) {
         Ok(Recovered::Busy) => locked(session, plan).map(|()| Ok(Recovered::Busy)),
