@@ -75,6 +75,10 @@ pub use register::{RegisterError, Snapshot, VersionRegister};
 pub use sandbox::{Action, Change, Changes, Directory, Resource, Sandbox, Value};
 pub use state::{IllegalMove, PlanEvent, PlanState};
 
+/// Mechanisms that a negative control takes out of a debug build.
+#[doc(hidden)]
+pub use plan::Without;
+
 /// The crash points that a debug build knows, for tests that kill a process at each of them.
 #[doc(hidden)]
 pub use crash::POINTS as CRASH_POINTS;

@@ -164,7 +164,8 @@ impl SandboxManager {
     }
 
     /// Freezes what the plan produced: nothing that the plan does from here on can change what is
-    /// committed, and no sandbox can be added. Durable when it returns. Takes the plan lock.
+    /// committed, and no sandbox can be added. A kill does not undo it; what is sealed reaches the
+    /// disk for certain with the commit. Takes the plan lock.
     ///
     /// # Errors
     /// [`SealError`]; the plan is as open as before.
