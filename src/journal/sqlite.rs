@@ -470,13 +470,20 @@ mod tests {
         let record = begin(&journal, "p");
         let (id, epoch) = (record.plan, record.epoch);
         journal.writer.break_device();
-        for _ in 0..2 {
+        let refused = || {
             let outcome = journal.enlist(&id, epoch, &sandbox("site"));
             assert!(matches!(outcome, Err(JournalError::Poisoned { .. })));
-        }
+        };
+        refused();
+        journal.writer.mend_device();
+        refused();
         assert!(journal.plan(&id).unwrap().is_some(), "reading goes on");
         let other = SqliteJournal::open(dir.path()).unwrap();
         other.enlist(&id, epoch, &sandbox("site")).unwrap();
         assert_eq!(journal.sandboxes(&id).unwrap().len(), 1);
+        refused();
+        journal.revive().unwrap();
+        journal.enlist(&id, epoch, &sandbox("more")).unwrap();
+        assert_eq!(other.sandboxes(&id).unwrap().len(), 2);
     }
 }

@@ -104,6 +104,12 @@ impl Writer {
         self.told.broken.store(true, Ordering::Release);
     }
 
+    /// Makes the device work again.
+    #[cfg(test)]
+    pub(super) fn mend_device(&self) {
+        self.told.broken.store(false, Ordering::Release);
+    }
+
     /// Queues the write and waits until its transaction has ended.
     ///
     /// # Errors
