@@ -221,7 +221,7 @@ impl Explain for ParticipantError {
                 "compare both versions, put the right one in place, then run `planbox recover PLAN --keep-theirs`"
             }
             Fault::Panicked => "this is a defect of the participant: see its message and the log",
-            Fault::Io => "see the cause; the sandbox is kept, so the commit can be tried again",
+            Fault::Io => "see the cause; nothing real was changed, so it can be tried again",
         }
         .to_owned()
     }

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 
 /// Most descriptors that a cursor holds.
-const WINDOW: usize = 32;
+const WINDOW: usize = 12;
 
 /// A place in a tree that can go down by name and up again.
 ///

@@ -155,8 +155,12 @@ pub fn summary(changes: &Changes) -> String {
     if changes.is_empty() {
         return "unchanged".to_owned();
     }
+    let unlisted = match changes.unlisted {
+        0 => String::new(),
+        count => format!(", {count} with paths too long to list"),
+    };
     format!(
-        "{} added, {} modified, {} removed, {} bytes",
+        "{} added, {} modified, {} removed, {} bytes{unlisted}",
         changes.count(Action::Added),
         changes.count(Action::Modified),
         changes.count(Action::Removed),

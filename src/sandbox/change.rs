@@ -66,12 +66,23 @@ impl Change {
     }
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// Everything a plan changed in one resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Changes {
     /// The changed places, sorted by path.
     pub entries: Vec<Change>,
+    /// How many more places were changed whose paths are too long to be listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unlisted: u64,
     /// What a person should know: things left out, links broken, bits dropped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -81,7 +92,7 @@ impl Changes {
     /// True if nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.unlisted == 0
     }
 
     /// How many places were changed in this way.

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// Longest path that is listed, in bytes: the longest that Linux takes in one call. What is deeper
-/// is committed like the rest and counted in a note; listing it would cost the square of the depth.
+/// is committed like the rest and counted; listing it would cost the square of the depth.
 const LISTED_BYTES: usize = 4096;
 
 /// The listing in the making.
@@ -145,8 +145,9 @@ impl<'a> Listing<'a> {
             ));
         }
         if self.unlisted > 0 {
+            self.changes.unlisted = self.unlisted;
             self.note(format!(
-                "{} more entries have paths of more than {LISTED_BYTES} bytes and are not listed",
+                "{} changed entries have paths of more than {LISTED_BYTES} bytes and are not listed",
                 self.unlisted
             ));
         }
