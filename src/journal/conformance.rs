@@ -31,9 +31,9 @@ pub(super) fn decision(record: &PlanRecord, verdict: Verdict) -> Decision {
             kind: "dir".to_owned(),
             volatile: false,
             redo: "{\"moves\":[[\"a\",\"b\"]]}".to_owned(),
-            changes: "{\"added\":1}".to_owned(),
             digest: "00ff".to_owned(),
         }],
+        receipt: "{\"added\":1}".to_owned(),
         at_unix_ms: 7,
     }
 }

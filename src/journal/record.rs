@@ -106,8 +106,6 @@ pub(crate) struct Part {
     pub(crate) volatile: bool,
     /// What it must carry out; opaque here.
     pub(crate) redo: String,
-    /// What it will change, as JSON for the receipt; opaque here.
-    pub(crate) changes: String,
     /// Digest of what was sealed, in hex.
     pub(crate) digest: String,
 }
@@ -127,6 +125,8 @@ pub(crate) struct Decision {
     pub(crate) boot: String,
     /// Who has to act on it, in the order given.
     pub(crate) participants: Vec<Part>,
+    /// The receipt that every caller gets if this is carried out: JSON, opaque here.
+    pub(crate) receipt: String,
     /// When it was decided: milliseconds since the Unix epoch.
     pub(crate) at_unix_ms: u64,
 }

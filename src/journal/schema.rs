@@ -47,7 +47,7 @@ const SCHEMA: [(&str, &str, &str); 7] = [
         "table",
         "decisions",
         "CREATE TABLE decisions (plan TEXT NOT NULL PRIMARY KEY, epoch INTEGER NOT NULL, \
-         verdict TEXT NOT NULL, boot TEXT NOT NULL, sealed INTEGER NOT NULL, participants TEXT NOT NULL, at_unix_ms INTEGER NOT NULL, \
+         verdict TEXT NOT NULL, boot TEXT NOT NULL, sealed INTEGER NOT NULL, participants TEXT NOT NULL, receipt TEXT NOT NULL, at_unix_ms INTEGER NOT NULL, \
          checksum BLOB NOT NULL) STRICT",
     ),
     (

@@ -395,6 +395,7 @@ impl Stored for Decision {
         "boot",
         "sealed",
         "participants",
+        "receipt",
         "at_unix_ms",
     ];
 
@@ -407,6 +408,7 @@ impl Stored for Decision {
             text(&self.boot),
             number(self.sealed.into()),
             Value::Text(participants),
+            text(&self.receipt),
             number(self.at_unix_ms),
         ]
     }
@@ -421,7 +423,8 @@ impl Stored for Decision {
             sealed: flag(row, 4)?,
             participants: serde_json::from_str(&participants)
                 .map_err(|error| Unreadable(error.to_string()))?,
-            at_unix_ms: unsigned(row, 6)?,
+            receipt: row.get(6)?,
+            at_unix_ms: unsigned(row, 7)?,
         })
     }
 }

@@ -188,13 +188,12 @@ impl Locked {
                 });
             }
         };
-        let decided_unix_ms = clock::now_unix_ms();
-        let body = self.receipt_body(&ready, &sealed, decided_unix_ms);
+        let body = self.receipt_body(&ready, &sealed, clock::now_unix_ms());
         if ready.is_empty() {
             drop(locks);
             return self.conclude(PlanEvent::Nothing, body);
         }
-        self.decide(&ready, &sealed, decided_unix_ms)?;
+        self.decide(&ready, &sealed, &body)?;
         let receipt = self.apply_decided(&ready, body)?;
         drop(locks);
         Ok(receipt)
@@ -272,8 +271,10 @@ impl Locked {
         &mut self,
         ready: &[Ready],
         sealed: &[(ResourceName, Sealed)],
-        at_unix_ms: u64,
+        body: &ReceiptBody,
     ) -> Result<(), CommitError> {
+        let receipt = serde_json::to_string(body);
+        let receipt = receipt.map_err(|error| self.in_doubt(Stage::Decide, error))?;
         let digests: BTreeMap<_, _> = sealed
             .iter()
             .map(|(name, sealed)| (name, sealed.digest.as_str()))
@@ -285,7 +286,6 @@ impl Locked {
                 kind: participant.record.kind.clone(),
                 volatile: participant.record.volatile,
                 redo: part.redo.0.clone(),
-                changes: serde_json::to_string(&part.changes).unwrap_or_default(),
                 digest: digests
                     .get(&part.name)
                     .copied()
@@ -300,7 +300,8 @@ impl Locked {
             boot: self.services.boot.clone(),
             sealed: self.sealed_before,
             participants: parts.collect(),
-            at_unix_ms,
+            receipt,
+            at_unix_ms: body.decided_unix_ms,
         };
         let decided = if self.services.without.decision {
             Ok(())

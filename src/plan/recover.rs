@@ -1,14 +1,14 @@
 //! Finishing what a crash or a fault left. `docs/protocol.md` has the table of start-up cases.
 
 use super::apply::Failure;
-use super::receipt::{CommitOutcome, ReceiptBody, Recovered, ResourceReceipt};
+use super::receipt::{ReceiptBody, Recovered};
 use super::settle::failed;
 use super::{Locked, story};
 use crate::crash;
 use crate::error::{Fault, RecoverError};
 use crate::id::ResourceName;
 use crate::journal::{Decision, Verdict};
-use crate::sandbox::Redo;
+use crate::sandbox::{Changes, Redo};
 use crate::state::{PlanEvent, PlanState};
 use std::collections::BTreeMap;
 
@@ -114,7 +114,7 @@ impl Locked {
             return self.cannot_redo(failure, decision, &redos);
         }
         crash::point("recover.applied");
-        let body = self.rebuilt_receipt(decision);
+        let body = self.decided_receipt(decision)?;
         let receipt = self.conclude(PlanEvent::AllApplied, body);
         if let Err(error) = receipt {
             tracing::error!(plan.id = %self.plan, %error, "the receipt could not be stored");
@@ -177,37 +177,22 @@ impl Locked {
         Ok(redos)
     }
 
-    /// The receipt of a plan whose committing process died before it could write one.
-    fn rebuilt_receipt(&self, decision: &Decision) -> ReceiptBody {
-        let parts: BTreeMap<_, _> = decision
-            .participants
-            .iter()
-            .map(|part| (&part.name, part))
-            .collect();
-        let resources = self.body.participants.iter().map(|(name, participant)| {
-            let part = parts.get(name);
-            let live = participant.sandbox.as_ref().ok();
-            ResourceReceipt {
-                name: name.clone(),
-                kind: participant.record.kind.clone(),
-                target: live.map_or_else(
-                    || participant.record.key.to_string(),
-                    |sandbox| sandbox.target(),
-                ),
-                view: live.map_or("gone", |sandbox| sandbox.view()).to_owned(),
-                applied: part.is_some(),
-                changes: part
-                    .and_then(|part| serde_json::from_str(&part.changes).ok())
-                    .unwrap_or_default(),
-                digest: part.map(|part| part.digest.clone()).unwrap_or_default(),
+    /// The receipt that was decided, less the values that went with the process that held them.
+    fn decided_receipt(&self, decision: &Decision) -> Result<ReceiptBody, RecoverError> {
+        let mut body: ReceiptBody = serde_json::from_str(&decision.receipt)
+            .map_err(|_| self.wrong_state("its decision has no receipt that can be read"))?;
+        for resource in &mut body.resources {
+            let participant = self.body.participants.get(&resource.name);
+            let gone = participant.is_none_or(|participant| participant.sandbox.is_err());
+            if gone && resource.applied {
+                resource.applied = false;
+                resource.changes = Changes::default();
+                resource
+                    .changes
+                    .notes
+                    .push("it went with the process that held it".to_owned());
             }
-        });
-        ReceiptBody {
-            plan: self.plan.clone(),
-            outcome: CommitOutcome::Committed,
-            epoch: decision.epoch,
-            decided_unix_ms: decision.at_unix_ms,
-            resources: resources.collect(),
         }
+        Ok(body)
     }
 }

@@ -216,10 +216,15 @@ fn check_point(task: &str, point: &str, k: u64, new: &[Manifest; 2]) -> bool {
     let manager = open(home);
     let status = manager.status(&plan(PLAN));
     match (task, everything_new) {
-        (_, true) => assert!(
-            manager.receipt(&plan(PLAN)).unwrap().is_some(),
-            "{label}: a receipt"
-        ),
+        (_, true) => {
+            let receipt = manager.receipt(&plan(PLAN)).unwrap().expect("a receipt");
+            let counts: Vec<usize> = receipt
+                .resources()
+                .iter()
+                .map(|resource| resource.changes.entries.len())
+                .collect();
+            assert_eq!(&counts[..2], [5, 5], "{label}: what was applied is counted");
+        }
         ("rollback" | "rollback-after", false) => drop(status),
         (_, false) => keeps_the_work(&manager, &label),
     }
