@@ -1,4 +1,5 @@
-//! Words that name things: plans, resources, sandboxes and epochs.
+//! Words that name things: plans, resources, sandboxes and epochs; and how bytes and moments are
+//! written.
 //!
 //! Every id that comes from outside passes through exactly one constructor here. An id is *data*:
 //! it is compared byte by byte, shown escaped, and becomes a file name only through
@@ -94,6 +95,47 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .iter()
         .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
         .collect()
+}
+
+/// A moment in RFC 3339, in UTC, to the millisecond.
+#[must_use]
+pub fn rfc3339(unix_ms: u64) -> String {
+    format!("{}.{:03}Z", date_and_time(unix_ms / 1_000), unix_ms % 1_000)
+}
+
+/// A moment in RFC 3339, in UTC, to the nanosecond; seconds since 1970 if it lies before that.
+pub(crate) fn rfc3339_nanos(seconds: i64, nanos: u32) -> String {
+    match u64::try_from(seconds) {
+        Ok(seconds) => format!("{}.{nanos:09}Z", date_and_time(seconds)),
+        Err(_) => format!("{seconds}.{nanos:09}"),
+    }
+}
+
+fn date_and_time(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+}
+
+/// Year, month and day of the `days`-th day after 1970-01-01, in the Gregorian calendar.
+///
+/// Counted in years that begin in March, so that the leap day is the last one of its year.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
 }
 
 macro_rules! text_id {
@@ -293,5 +335,25 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), texts.len());
+    }
+
+    #[test]
+    fn moments_are_written_in_utc() {
+        let cases = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (1_767_225_600_000, "2026-01-01T00:00:00.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ];
+        for (moment, text) in cases {
+            assert_eq!(rfc3339(moment), text);
+        }
+    }
+
+    #[test]
+    fn moments_before_1970_and_nanoseconds_are_written_too() {
+        assert_eq!(rfc3339_nanos(86_400, 7), "1970-01-02T00:00:00.000000007Z");
+        assert_eq!(rfc3339_nanos(-2, 5), "-2.000000005");
     }
 }

@@ -60,7 +60,7 @@ mod state;
 pub mod sync;
 
 pub use error::{Conflict, Error, Explain, Fault, Holder, ParticipantError, Stage};
-pub use id::{Epoch, ID_MAX_BYTES, IdError, PlanId, ResourceKey, ResourceName};
+pub use id::{Epoch, ID_MAX_BYTES, IdError, PlanId, ResourceKey, ResourceName, rfc3339};
 pub use lock::LockWait;
 pub use manager::{
     DEFAULT_LOCK_WAIT, Finding, GcOptions, GcReport, LogEntry, ManagerBuilder, Plan, PlanHold,

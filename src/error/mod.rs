@@ -4,7 +4,7 @@
 //! help, which plan, resource, path and stage it is about, whether reality may be in between, and
 //! what to do next. `Display` says what happened and never repeats its source.
 
-use crate::id::{Epoch, IdError, PlanId, ResourceName};
+use crate::id::{Epoch, IdError, PlanId, ResourceName, rfc3339};
 use crate::state::{IllegalMove, PlanState};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -119,7 +119,8 @@ impl fmt::Display for Holder {
         } = self;
         write!(
             f,
-            "process {pid} ({thread}) on {host}, doing {operation} since {since_unix_ms} ms"
+            "process {pid} ({thread}) on {host}, doing {operation} since {}",
+            rfc3339(*since_unix_ms)
         )
     }
 }

@@ -6,6 +6,7 @@
 
 use super::text::{Bytes, Rel};
 use crate::fs::{FileKind, Stat, Time};
+use crate::id::rfc3339_nanos;
 use crate::sandbox::Changes;
 use serde::{Deserialize, Serialize};
 
@@ -124,9 +125,8 @@ pub(super) fn describe(word: &str, size: u64, mtime: Time, mode: u32) -> String 
     match word {
         "directory" => format!("a directory (mode {:04o})", mode & MODE_BITS),
         _ => format!(
-            "a {word} of {size} bytes, modified at {}.{:09} (mode {:04o})",
-            mtime.0,
-            mtime.1,
+            "a {word} of {size} bytes, modified at {} (mode {:04o})",
+            rfc3339_nanos(mtime.0, mtime.1),
             mode & MODE_BITS
         ),
     }

@@ -4,8 +4,9 @@ use crate::args::OnePlan;
 use crate::exit::{Exit, Failure};
 use crate::output::{Json, Report, with};
 use crate::session::{Context, plan_id};
-use crate::text::{clean, rfc3339};
+use crate::text::clean;
 use planbox::LogEntry;
+use planbox::rfc3339;
 use serde_json::{Value, json};
 
 pub(super) fn run(context: &Context, arguments: &OnePlan) -> Result<Report, Failure> {

@@ -2,7 +2,8 @@
 
 use super::push_line;
 use crate::output::{Report, bold};
-use crate::text::{clean, rfc3339};
+use crate::text::clean;
+use planbox::rfc3339;
 use planbox::{CommitOutcome, Receipt};
 use serde_json::{Value, json};
 

@@ -6,8 +6,9 @@ use crate::exit::Failure;
 use crate::output::{Report, bold, with};
 use crate::session::{Context, Session, plan_id};
 use crate::size::Size;
-use crate::text::{age, clean, now_unix_ms, rfc3339};
+use crate::text::{age, clean, now_unix_ms};
 use comfy_table::{Table, presets};
+use planbox::rfc3339;
 use planbox::{Holder, PlanId, PlanStatus};
 use serde_json::{Value, json};
 

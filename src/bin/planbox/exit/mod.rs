@@ -1,11 +1,12 @@
 //! Failures of the command line: which exit status they have, and how they are told.
 
 use crate::output::with;
-use crate::text::{clean, rfc3339, shell_word};
+use crate::text::{clean, shell_word};
 use planbox::error::{
     CommitError, DiffError, GcError, LockError, OpenError, OpenSandboxError, RecoverError,
     RollbackError, StatusError,
 };
+use planbox::rfc3339;
 use planbox::{Conflict, Error, Explain as _, IdError, PlanId, Stage};
 use serde_json::{Map, Value, json};
 use std::error::Error as StdError;
