@@ -217,13 +217,16 @@ fn check_point(task: &str, point: &str, k: u64, new: &[Manifest; 2]) -> bool {
     let status = manager.status(&plan(PLAN));
     match (task, everything_new) {
         (_, true) => {
-            let receipt = manager.receipt(&plan(PLAN)).unwrap().expect("a receipt");
+            let receipt = manager.receipt(&plan(PLAN)).unwrap().unwrap();
             let counts: Vec<usize> = receipt
                 .resources()
                 .iter()
                 .map(|resource| resource.changes.entries.len())
                 .collect();
-            assert_eq!(&counts[..2], [5, 5], "{label}: what was applied is counted");
+            assert!(
+                counts.starts_with(&[5, 5]),
+                "{label}: what was applied is counted"
+            );
         }
         ("rollback" | "rollback-after", false) => drop(status),
         (_, false) => keeps_the_work(&manager, &label),
