@@ -6,7 +6,7 @@ use crate::id::{Epoch, PlanId, ResourceName};
 use crate::journal::{
     Decision, Durability, Entry, JournalStore, Journaled, MemoryJournal, PlanRecord, SandboxRecord,
 };
-use crate::plan::{Places, Recovered};
+use crate::plan::{Acknowledge, CommitOptions, Places, Recovered};
 use crate::register::VersionRegister;
 use crate::sandbox::Value;
 use crate::state::PlanState;
@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// What becomes of the next decision.
 const HEALTHY: u8 = 0;
+/// Decisions go through, and the next flushed step after one does not.
+const FAILS_LATER: u8 = 3;
 const LOST: u8 = 1;
 const WRITTEN: u8 = 2;
 
@@ -60,11 +62,18 @@ impl JournalStore for Failing {
         durability: Durability,
     ) -> Journaled<()> {
         self.poisoned()?;
+        if state == PlanState::Done && self.next.load(Ordering::SeqCst) == FAILS_LATER {
+            self.next.store(u8::MAX, Ordering::SeqCst);
+            return self.poisoned();
+        }
         self.inner
             .advance(plan, epoch, state, event, detail, durability)
     }
     fn decide(&self, decision: &Decision) -> Journaled<()> {
         self.poisoned()?;
+        if self.next.load(Ordering::SeqCst) == FAILS_LATER {
+            return self.inner.decide(decision);
+        }
         let next = self.next.swap(u8::MAX, Ordering::SeqCst);
         if next == HEALTHY {
             self.next.store(HEALTHY, Ordering::SeqCst);
@@ -121,8 +130,8 @@ impl JournalStore for Failing {
     }
 }
 
-/// A plan over a value whose commit ends in doubt.
-fn in_doubt(next: u8) -> (SandboxManager, PlanId, VersionRegister<u32>) {
+/// A plan over a value that wants to be 2, in a journal that will fail.
+fn plan_over(next: u8) -> (SandboxManager, PlanId, VersionRegister<u32>) {
     let journal = Arc::new(Failing {
         inner: MemoryJournal::new(),
         next: AtomicU8::new(next),
@@ -135,6 +144,12 @@ fn in_doubt(next: u8) -> (SandboxManager, PlanId, VersionRegister<u32>) {
         .open_sandbox(&plan, Value::of(&register))
         .expect("opens");
     value.set("2", 2).expect("is open");
+    (manager, plan, register)
+}
+
+/// A plan over a value whose commit ends in doubt.
+fn in_doubt(next: u8) -> (SandboxManager, PlanId, VersionRegister<u32>) {
+    let (manager, plan, register) = plan_over(next);
     let error = manager.commit_all(&plan).expect_err("the device fails");
     assert!(
         matches!(
@@ -180,4 +195,21 @@ fn a_decision_that_was_lost_leaves_the_plan_open_with_its_work() {
     assert_eq!(register.snapshot().version(), "1");
     assert!(!manager.commit_all(&plan).expect("commits now").is_repeat());
     assert_eq!(register.snapshot().version(), "2");
+}
+
+#[test]
+fn a_plan_that_cannot_be_settled_is_committed_all_the_same() {
+    let (manager, plan, register) = plan_over(FAILS_LATER);
+    let options = CommitOptions::default().acknowledge(Acknowledge::Settled);
+    let receipt = manager
+        .commit_all_with(&plan, &options)
+        .expect("it is committed");
+    assert!(!receipt.is_settled(), "and says what is missing");
+    assert_eq!(register.snapshot().version(), "2");
+    assert_eq!(
+        manager.recover_plan(&plan).expect("revived"),
+        Recovered::Completed
+    );
+    let again = manager.commit_all(&plan).expect("committed");
+    assert!(again.is_settled() && again == receipt);
 }

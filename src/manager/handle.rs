@@ -240,7 +240,7 @@ impl PlanHold {
     pub fn commit_all(&mut self, options: &CommitOptions) -> Result<Receipt, CommitError> {
         let receipt = self.checkout.locked_mut().commit(options.wait)?;
         if options.acknowledge == Acknowledge::Settled {
-            self.checkout.settle_now(CommitError::from)?;
+            return Ok(receipt.settled(self.checkout.settle_now()));
         }
         Ok(receipt)
     }

@@ -1,8 +1,8 @@
 //! Many plans: the public face.
 
 use crate::error::{
-    CommitError, DiffError, LockError, OpenSandboxError, PlanFault, RecoverError, RollbackError,
-    SealError, StatusError,
+    CommitError, DiffError, LockError, OpenSandboxError, PlanFault, RollbackError, SealError,
+    StatusError,
 };
 use crate::id::{PlanId, ResourceName};
 use crate::lock::{KeyHandle, LockWait};
@@ -359,8 +359,9 @@ impl SandboxManager {
         let mut checkout = self.checkout(slot, taking)?;
         let receipt = checkout.locked_mut().commit(options.wait)?;
         if options.acknowledge == Acknowledge::Settled {
-            checkout.settle_now(CommitError::from)?;
-        } else if checkout.locked().state() == PlanState::Applied || !receipt.is_repeat() {
+            return Ok(receipt.settled(checkout.settle_now()));
+        }
+        if checkout.locked().state() == PlanState::Applied || !receipt.is_repeat() {
             drop(checkout);
             self.inner.settler.push(self, slot);
         }
@@ -411,17 +412,15 @@ impl Checkout {
             .unwrap_or_else(|| unreachable!("only drop takes it"))
     }
 
-    /// Settles the plan while it is locked. A failure leaves that to the next recovery: the plan is
-    /// committed all the same.
-    fn settle_now<E>(&mut self, wrap: impl Fn(PlanFault) -> E) -> Result<(), E> {
-        match self.locked_mut().settle() {
-            Ok(()) => Ok(()),
-            Err(RecoverError::Plan(fault)) => Err(wrap(fault)),
-            Err(error) => {
-                tracing::warn!(%error, "the plan is committed; settling it is left to recover");
-                Ok(())
-            }
+    /// Settles the plan while it is locked; says whether it is. A failure leaves that to the next
+    /// recovery: the plan is committed all the same, and to call it failed would be a lie.
+    fn settle_now(&mut self) -> bool {
+        let settled = self.locked_mut().settle();
+        if let Err(error) = &settled {
+            let plan = self.locked().plan();
+            tracing::warn!(plan.id = %plan, %error, "committed; settling is left to recover");
         }
+        settled.is_ok()
     }
 }
 

@@ -107,7 +107,9 @@ impl SandboxManager {
     pub fn receipt(&self, plan: &PlanId) -> Result<Option<Receipt>, StatusError> {
         let text = self.services().journal.receipt(plan)?;
         let body = text.and_then(|text| serde_json::from_str::<ReceiptBody>(&text).ok());
-        Ok(body.map(Receipt::repeated))
+        let record = self.services().journal.plan(plan)?;
+        let settled = record.is_some_and(|record| record.state == PlanState::Done);
+        Ok(body.map(|body| Receipt::repeated(body, settled)))
     }
 
     /// The journal as a story: of one plan, or of all.

@@ -1,6 +1,6 @@
 //! Settling in the background: one thread that exists only while there is something to settle.
 
-use super::{Checkout, SandboxManager};
+use super::SandboxManager;
 use crate::id::PlanId;
 use crate::lock::{KeyHandle, LockWait};
 use crate::plan::Taking;
@@ -80,11 +80,11 @@ fn work_off(manager: &SandboxManager) {
             operation: "settle",
             create: false,
         };
-        let settled = manager
-            .checkout(&slot, taking)
-            .and_then(|mut checkout: Checkout| checkout.settle_now(std::convert::identity));
-        if let Err(error) = settled {
-            tracing::warn!(plan.id = %slot.key(), %error, "settling is left to recover");
+        match manager.checkout(&slot, taking) {
+            Ok(mut checkout) => drop(checkout.settle_now()),
+            Err(error) => {
+                tracing::warn!(plan.id = %slot.key(), %error, "settling is left to recover");
+            }
         }
     }
 }

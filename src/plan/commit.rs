@@ -26,7 +26,8 @@ pub enum Acknowledge {
     /// from the journal by the next open.
     #[default]
     Applied,
-    /// When every effect is synced too and the sandboxes are removed.
+    /// When every effect is synced too and the sandboxes are removed. If that fails, the plan is
+    /// committed all the same and [`Receipt::is_settled`] says no.
     Settled,
 }
 
@@ -134,7 +135,7 @@ impl Locked {
             .map_err(self.journal_fault())?;
         let body = text.as_deref().map(serde_json::from_str::<ReceiptBody>);
         match body {
-            Some(Ok(body)) => Ok(Receipt::repeated(body)),
+            Some(Ok(body)) => Ok(Receipt::repeated(body, self.state == PlanState::Done)),
             _ => Err(self.in_doubt(
                 Stage::Recover,
                 std::io::Error::other("the plan is committed, but its receipt cannot be read"),

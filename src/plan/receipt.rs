@@ -10,11 +10,13 @@ use std::sync::Arc;
 /// Proof that a plan is committed: what was applied, per resource. The only way to "committed".
 ///
 /// Every caller of `commit_all` on one plan gets an equal receipt; [`Receipt::is_repeat`] tells the
-/// one who committed from those who came later, and takes no part in the comparison.
+/// one who committed from those who came later. That and [`Receipt::is_settled`] take no part in the
+/// comparison.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     body: Arc<ReceiptBody>,
     repeat: bool,
+    settled: bool,
 }
 
 /// What a receipt says.
@@ -80,14 +82,30 @@ impl Receipt {
         Self {
             body: Arc::new(body),
             repeat: false,
+            settled: false,
         }
     }
 
-    pub(crate) fn repeated(body: ReceiptBody) -> Self {
+    pub(crate) fn repeated(body: ReceiptBody, settled: bool) -> Self {
         Self {
             body: Arc::new(body),
             repeat: true,
+            settled,
         }
+    }
+
+    /// The same receipt, given when it was known whether the effects are synced.
+    pub(crate) fn settled(mut self, settled: bool) -> Self {
+        self.settled = settled;
+        self
+    }
+
+    /// True if every effect was on disk, and everything made for the plan removed, when this
+    /// receipt was given. If not, the plan is committed all the same: what is left is done in the
+    /// background, or by the next recovery.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled
     }
 
     /// True if the plan had been committed before this call: "already committed".

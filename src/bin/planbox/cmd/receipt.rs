@@ -30,6 +30,7 @@ pub(super) fn json(receipt: &Receipt) -> Value {
         "decided_unix_ms": body.decided_unix_ms,
         "decided_at": rfc3339(body.decided_unix_ms),
         "repeat": receipt.is_repeat(),
+        "settled": receipt.is_settled(),
     })
 }
 
@@ -40,7 +41,12 @@ pub(super) fn text(receipt: &Receipt) -> String {
         _ => "nothing to do in",
     };
     let plan = clean(receipt.plan().as_str());
-    format!("{} plan {plan}\n{}", bold(words), lines(receipt))
+    let settled = if receipt.is_settled() {
+        ""
+    } else {
+        "  note: it could not be settled; that is left to `planbox recover`\n"
+    };
+    format!("{} plan {plan}\n{}{settled}", bold(words), lines(receipt))
 }
 
 /// One line for each resource, and its notes.
