@@ -51,7 +51,7 @@ pub(crate) fn read(plan: &PlanId, arguments: &Resources) -> Result<Vec<Wanted>, 
             .identify()
             .map_err(|source| OpenSandboxError::Participant {
                 plan: plan.clone(),
-                resource: name.clone().unwrap_or_else(default_name),
+                resource: name.clone().unwrap_or_else(|| default_name("dir")),
                 stage: Stage::Open,
                 source: Box::new(source),
             })?;
@@ -72,13 +72,19 @@ pub(crate) fn read(plan: &PlanId, arguments: &Resources) -> Result<Vec<Wanted>, 
 
 /// Two directories of one command that cannot both be in a plan.
 fn check_pair(plan: &PlanId, first: &Wanted, second: &Wanted) -> Result<(), OpenSandboxError> {
-    let name = |wanted: &Wanted| wanted.name.clone().unwrap_or_else(default_name);
+    let first_name = || first.name.clone().unwrap_or_else(|| default_name("dir"));
+    // As the library would name it, so that the two are told apart.
+    let second_name = || match &second.name {
+        Some(name) => name.clone(),
+        None if first_name() == default_name("dir") => default_name("dir2"),
+        None => default_name("dir"),
+    };
     let same = first.identity.key == second.identity.key;
     let again = same && (second.name.is_none() || second.name == first.name);
     let inside = first.identity.enclosing.contains(&second.identity.key)
         || second.identity.enclosing.contains(&first.identity.key);
     if (same && !again) || inside {
-        let (plan, resource, with) = (plan.clone(), name(second), name(first));
+        let (plan, resource, with) = (plan.clone(), second_name(), first_name());
         return Err(OpenSandboxError::Overlap {
             plan,
             resource,
@@ -89,15 +95,15 @@ fn check_pair(plan: &PlanId, first: &Wanted, second: &Wanted) -> Result<(), Open
         let by = first.identity.key.to_string();
         return Err(OpenSandboxError::NameTaken {
             plan: plan.clone(),
-            resource: name(second),
+            resource: second_name(),
             by,
         });
     }
     Ok(())
 }
 
-fn default_name() -> ResourceName {
-    ResourceName::new("dir").unwrap_or_else(|_| unreachable!("it is short and printable"))
+fn default_name(text: &str) -> ResourceName {
+    ResourceName::new(text).unwrap_or_else(|_| unreachable!("it is short and printable"))
 }
 
 fn configured(path: PathBuf, name: Option<&ResourceName>, arguments: &Resources) -> Directory {
