@@ -240,6 +240,34 @@ fn a_sealed_plan_takes_no_newcomers_and_commits() {
 }
 
 #[test]
+fn a_plan_that_its_caller_sealed_stays_sealed_when_it_is_taken_back() {
+    let world = World::new();
+    let manager = manager(&world);
+    open_many(&manager, &world, "sealed", 2);
+    manager.seal(&plan("sealed")).unwrap();
+    world.hook(|step, id| match (step, id) {
+        ("apply", "sealed-1") => Err(ParticipantError::new(Fault::Denied, "planted")),
+        _ => Ok(()),
+    });
+    assert_eq!(
+        manager.commit_all(&plan("sealed")).unwrap_err().code(),
+        "denied"
+    );
+    assert_eq!(world.real("sealed-0"), 0, "taken back");
+    let status = manager.status(&plan("sealed")).unwrap();
+    assert_eq!(status.state, PlanState::Sealed);
+    let unsealed = world.count("unseal");
+    world.hook(|_, _| Ok(()));
+    manager.commit_all(&plan("sealed")).unwrap();
+    assert_eq!(
+        world.count("unseal"),
+        unsealed,
+        "the seal of the caller was kept"
+    );
+    assert_eq!(world.real("sealed-1"), 1);
+}
+
+#[test]
 fn a_conflict_changes_nothing_and_the_plan_can_go_on() {
     let world = World::new();
     let manager = manager(&world);
