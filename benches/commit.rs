@@ -323,6 +323,7 @@ impl Slow {
             identity: Identity {
                 key,
                 enclosing: Vec::new(),
+                tree: None,
             },
             name,
         }

@@ -74,6 +74,8 @@ pub enum Fault {
     Denied,
     /// The file system or the platform cannot do it.
     Unsupported,
+    /// Somebody else holds a lock on the real thing, and the bounded wait ran out.
+    Busy,
     /// The value lives in another process.
     Elsewhere,
     /// The caller asked to stop.
@@ -189,6 +191,7 @@ impl Explain for ParticipantError {
             Fault::NoSpace => "no-space",
             Fault::Denied => "denied",
             Fault::Unsupported => "unsupported",
+            Fault::Busy => "resource-busy",
             Fault::Elsewhere => "value-elsewhere",
             Fault::Interrupted => "interrupted",
             Fault::Corrupt => "corrupt",
@@ -199,7 +202,7 @@ impl Explain for ParticipantError {
     }
 
     fn is_retryable(&self) -> bool {
-        matches!(self.fault, Fault::Interrupted)
+        matches!(self.fault, Fault::Interrupted | Fault::Busy)
     }
 
     fn next_step(&self) -> String {
@@ -214,6 +217,7 @@ impl Explain for ParticipantError {
             Fault::Unsupported => {
                 "choose another view, or move the resource to a file system that can"
             }
+            Fault::Busy => "wait until the other writer has ended, then try again",
             Fault::Elsewhere => "commit in the process that opened the value",
             Fault::Interrupted => "try again; the sandbox is kept",
             Fault::Corrupt => "do not touch the store; run `planbox doctor`",

@@ -180,21 +180,32 @@ impl Locked {
     fn try_commit(&mut self, wait: LockWait) -> Result<Receipt, CommitError> {
         let sealed = self.freeze()?;
         let locks = self.lock_resources(wait)?;
-        let ready = match self.ask()? {
-            Votes::Ready(ready) => ready,
-            Votes::Conflict(conflicts) => {
+        let ready = match self.ask() {
+            Ok(Votes::Ready(ready)) => ready,
+            Ok(Votes::Conflict(conflicts)) => {
+                self.stand_down();
                 return Err(CommitError::Conflict {
                     plan: self.plan.clone(),
                     conflicts,
                 });
             }
+            Err(error) => {
+                self.stand_down();
+                return Err(error);
+            }
         };
         let body = self.receipt_body(&ready, &sealed, clock::now_unix_ms());
         if ready.is_empty() {
+            self.stand_down();
             drop(locks);
             return self.conclude(PlanEvent::Nothing, body);
         }
-        self.decide(&ready, &sealed, &body)?;
+        if let Err(error) = self.decide(&ready, &sealed, &body) {
+            if self.state != PlanState::InDoubt {
+                self.stand_down();
+            }
+            return Err(error);
+        }
         let receipt = self.apply_decided(&ready, body)?;
         drop(locks);
         Ok(receipt)
@@ -204,9 +215,10 @@ impl Locked {
         let sealed = self.freeze()?;
         let diff: PlanDiff = self.diff_of(&sealed);
         let locks = self.lock_resources(wait)?;
-        let votes = self.ask()?;
+        let votes = self.ask();
+        self.stand_down();
         drop(locks);
-        let conflicts = match votes {
+        let conflicts = match votes? {
             Votes::Ready(_) => {
                 self.step(PlanEvent::Refused)?;
                 Vec::new()
@@ -226,6 +238,20 @@ impl Locked {
             GuardFailure::Lock(source) => PlanFault::Lock { plan, source }.into(),
             GuardFailure::Participant(name, error) => self.refused((name, Stage::Validate), error),
         })
+    }
+
+    /// No decision follows: every participant lets go of what its prepare holds on to.
+    fn stand_down(&mut self) {
+        let plan = self.plan.clone();
+        for (name, sandbox) in self.seats() {
+            let done = call(&plan, || {
+                sandbox.stand_down();
+                Ok(())
+            });
+            if let Err(error) = done {
+                tracing::warn!(plan.id = %plan, resource = %name, %error, "stand-down failed");
+            }
+        }
     }
 
     /// Asks every participant to check its pre-images and to make its redo durable.

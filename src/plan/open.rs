@@ -148,8 +148,7 @@ impl Locked {
             let Ok(sandbox) = &participant.sandbox else {
                 continue;
             };
-            let inside = sandbox.identity().enclosing.contains(&identity.key);
-            if inside || identity.enclosing.contains(&participant.record.key) {
+            if sandbox.identity().overlaps(identity) {
                 let free = self.free_name(resource.kind());
                 return Err(overlap(resource.name().unwrap_or(&free)));
             }

@@ -37,6 +37,7 @@ impl Places {
         Place {
             dir: self.plan_dir(plan).join(name.file_name()),
             token,
+            label: plan.to_string(),
         }
     }
 

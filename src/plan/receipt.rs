@@ -167,11 +167,16 @@ impl fmt::Display for Receipt {
     }
 }
 
-/// The changes of one resource as a person reads them: `2 added, 1 modified, 0 removed`.
+/// The changes of one resource as a person reads them: `2 added, 1 modified, 0 removed`, or its
+/// sections where it has some: `table users: 1 row added, 0 modified, 0 removed`.
 #[must_use]
 pub fn summary(changes: &Changes) -> String {
     if changes.is_empty() {
         return "unchanged".to_owned();
+    }
+    if !changes.sections.is_empty() {
+        let sections: Vec<String> = changes.sections.iter().map(ToString::to_string).collect();
+        return sections.join("; ");
     }
     let unlisted = match changes.unlisted {
         0 => String::new(),

@@ -50,7 +50,8 @@ impl ResourceLocks {
         }
         let mut files = Vec::new();
         for (key, guard) in by_key {
-            let lock = FileLock::acquire(guard.file, key.as_str(), guard.shared, wait);
+            let Some(file) = guard.file else { continue };
+            let lock = FileLock::acquire(file, key.as_str(), guard.shared, wait);
             files.push(lock.map_err(GuardFailure::Lock)?);
         }
         tracing::trace!(plan.id = %plan, locks = files.len(), "resource.lock.hold");

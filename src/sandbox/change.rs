@@ -3,6 +3,7 @@
 use crate::error::Shown;
 use crate::id::hex;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
@@ -42,7 +43,7 @@ pub struct Change {
     pub path_hex: Option<String>,
     /// What was done.
     pub action: Action,
-    /// What is (or was) there: `file`, `directory`, `symlink`, `value`.
+    /// What is (or was) there: `file`, `directory`, `symlink`, `row`, `value`.
     pub what: String,
     /// Bytes of content that the change brings; 0 for a removal.
     pub bytes: u64,
@@ -74,12 +75,89 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+/// A named part of a resource, with what the plan did to it, in the resource's own terms: a branch
+/// that moves, a table whose rows change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Section {
+    /// What kind of part it is: `branch`, `table`, `schema`.
+    pub what: String,
+    /// Which one, escaped for display: `refs/heads/main`, `users`.
+    pub name: String,
+    /// What is counted in it: `file`, `row`.
+    pub unit: String,
+    /// How many units are new.
+    pub added: u64,
+    /// How many units are different.
+    pub modified: u64,
+    /// How many units are gone.
+    pub removed: u64,
+    /// Where it stood before, if it moves as a whole: a commit id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Where it stands afterwards; none as long as that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+impl Section {
+    /// The part `name`, of which nothing has changed yet.
+    #[must_use]
+    pub fn new(what: &str, name: impl Into<String>, unit: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            name: name.into(),
+            unit: unit.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Counts one more unit.
+    pub fn count(&mut self, action: Action) {
+        match action {
+            Action::Added => self.added += 1,
+            Action::Modified => self.modified += 1,
+            Action::Removed => self.removed += 1,
+        }
+    }
+}
+
+impl fmt::Display for Section {
+    /// `table users: 2 rows added, 1 modified, 0 removed`, or `branch refs/heads/main: 1a2b3c4d5e6f
+    /// -> 9f8e7d6c5b4a, 1 file added, ...`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = |id: &str| id.get(..12).unwrap_or(id).to_owned();
+        write!(f, "{} {}: ", self.what, self.name)?;
+        match (&self.from, &self.to) {
+            (Some(from), Some(to)) => write!(f, "{} -> {}, ", short(from), short(to))?,
+            (Some(from), None) => write!(f, "on top of {}, ", short(from))?,
+            (None, Some(to)) => write!(f, "-> {}, ", short(to))?,
+            (None, None) => (),
+        }
+        let plural = if self.added == 1 { "" } else { "s" };
+        let Self {
+            unit,
+            added,
+            modified,
+            removed,
+            ..
+        } = self;
+        write!(
+            f,
+            "{added} {unit}{plural} added, {modified} modified, {removed} removed"
+        )
+    }
+}
+
 /// Everything a plan changed in one resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Changes {
     /// The changed places, sorted by path.
     pub entries: Vec<Change>,
+    /// The same in the resource's own terms, for kinds that have parts: branches, tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sections: Vec<Section>,
     /// How many more places were changed whose paths are too long to be listed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unlisted: u64,
@@ -92,7 +170,7 @@ impl Changes {
     /// True if nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.unlisted == 0
+        self.entries.is_empty() && self.sections.is_empty() && self.unlisted == 0
     }
 
     /// How many places were changed in this way.

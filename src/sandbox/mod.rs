@@ -24,9 +24,14 @@
 //!    removes the plan's work. Dropping a sandbox removes nothing.
 //! 8. Long steps call [`Work::step`] and stop at once, cleanly, when it returns an error. `apply`
 //!    and `take_back` are never interrupted.
+//! 9. What `prepare` holds on to (an open transaction, a promise) is let go by
+//!    [`Sandbox::stand_down`] or `unseal` if no decision follows, by the end of `apply` or
+//!    `take_back` otherwise, and by dropping the sandbox.
+//! 10. A participant that cannot promise that `apply` will succeed, because only its own commit
+//!     tells, is a [`Marker`]: it decides for the whole plan, and a plan has at most one.
 
 use crate::error::{Conflict, Fault, ParticipantError};
-use crate::id::{ResourceKey, ResourceName};
+use crate::id::{Epoch, PlanId, ResourceKey, ResourceName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
@@ -37,7 +42,7 @@ mod change;
 pub mod directory;
 pub mod value;
 
-pub use change::{Action, Change, Changes};
+pub use change::{Action, Change, Changes, Section};
 pub use directory::Directory;
 pub use value::Value;
 
@@ -90,8 +95,30 @@ pub trait Kind: fmt::Debug + Send + Sync {
 pub struct Identity {
     /// The thing itself.
     pub key: ResourceKey,
-    /// The things of the same kind that enclose it, nearest first.
+    /// The directories that enclose it, nearest first.
     pub enclosing: Vec<ResourceKey>,
+    /// The directory in which it may change more than one file: a directory itself, or the work
+    /// tree in which a branch is checked out.
+    pub tree: Option<ResourceKey>,
+}
+
+impl Identity {
+    /// True if these are two things that one plan cannot have both: one lies inside the other, or
+    /// both change one tree.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        if self.key == other.key {
+            return false;
+        }
+        let inside = self.enclosing.contains(&other.key) || other.enclosing.contains(&self.key);
+        let trees = match (&self.tree, &other.tree) {
+            (Some(ours), Some(theirs)) => {
+                ours == theirs || self.enclosing.contains(theirs) || other.enclosing.contains(ours)
+            }
+            _ => false,
+        };
+        inside || trees
+    }
 }
 
 /// Where a sandbox may keep its own files.
@@ -103,6 +130,8 @@ pub struct Place {
     /// A text unique to this sandbox in all stores of the machine: lower-case letters, digits, `-`
     /// and `_`, at most 100 bytes. For names outside `dir`.
     pub token: String,
+    /// What people call the plan: for a commit message, never for a name.
+    pub label: String,
 }
 
 /// A step of a long piece of work.
@@ -221,13 +250,14 @@ pub struct Sealed {
     pub digest: String,
 }
 
-/// A file whose `flock` keeps other stores and other plans away from a real thing.
+/// What keeps other plans away from a real thing while a commit works on it.
 #[derive(Debug)]
 pub struct Guard {
     /// What the lock stands for; guards are taken in the order of their keys.
     pub key: ResourceKey,
-    /// The open file to lock (for a directory resource: the directory itself).
-    pub file: File,
+    /// The open file whose `flock` keeps other stores away, too (for a directory resource: the
+    /// directory itself). None for a thing that excludes other processes by itself.
+    pub file: Option<File>,
     /// True for a thing that only encloses the resource: plans on disjoint parts share it.
     pub shared: bool,
 }
@@ -291,14 +321,24 @@ pub trait Sandbox: fmt::Debug + Send {
     /// A [`ParticipantError`]; nothing real has changed.
     fn prepare(&mut self, work: &Work<'_>) -> Outcome<Vote>;
 
-    /// Carries out `redo`; what is done already is skipped.
+    /// Lets go of what `prepare` holds on to, because no decision follows: somebody else refused,
+    /// or it was only a check. The seal stays. Idempotent.
+    fn stand_down(&mut self) {}
+
+    /// The participant as a marker resource, if its own commit decides for the plan.
+    fn marker(&mut self) -> Option<&mut dyn Marker> {
+        None
+    }
+
+    /// Carries out `redo`; what is done already is skipped. Not called on a [`Marker`].
     ///
     /// # Errors
     /// A [`ParticipantError`]; part of the redo may be done, and both `apply` and `take_back` may
     /// follow.
     fn apply(&mut self, redo: &Redo, work: &Work<'_>) -> Outcome<()>;
 
-    /// Undoes whatever of `redo` is done. Afterwards the sandbox is sealed, as after `seal`.
+    /// Undoes whatever of `redo` is done. Afterwards the sandbox is sealed, as after `seal`. Not
+    /// called on a [`Marker`].
     ///
     /// # Errors
     /// A [`ParticipantError`]; part may be undone, and `take_back` may follow again.
@@ -315,4 +355,33 @@ pub trait Sandbox: fmt::Debug + Send {
     /// # Errors
     /// A [`ParticipantError`] naming what could not be removed.
     fn discard(&mut self, work: &Work<'_>) -> Outcome<()>;
+}
+
+/// What a marker resource writes down in the same transaction as its changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The plan.
+    pub plan: PlanId,
+    /// The epoch that decides.
+    pub epoch: Epoch,
+}
+
+/// A participant that cannot vote: only its own commit tells whether it succeeds.
+///
+/// It is asked last, after every other participant has made its redo durable; its commit is the
+/// decision of the plan. Afterwards nothing can be taken back.
+pub trait Marker {
+    /// Commits what `prepare` made ready, with `stamp` written down in the same transaction.
+    /// Durable when it returns.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`]; the outcome may be unknown, and [`Marker::probe`] tells.
+    fn commit(&mut self, redo: &Redo, stamp: &Stamp) -> Outcome<()>;
+
+    /// True if the transaction with `stamp` is committed. After a false, it can never be committed
+    /// any more.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`] if that cannot be found out now.
+    fn probe(&mut self, redo: &Redo, stamp: &Stamp) -> Outcome<bool>;
 }

@@ -81,8 +81,7 @@ fn check_pair(plan: &PlanId, first: &Wanted, second: &Wanted) -> Result<(), Open
     };
     let same = first.identity.key == second.identity.key;
     let again = same && (second.name.is_none() || second.name == first.name);
-    let inside = first.identity.enclosing.contains(&second.identity.key)
-        || second.identity.enclosing.contains(&first.identity.key);
+    let inside = first.identity.overlaps(&second.identity);
     if (same && !again) || inside {
         let (plan, resource, with) = (plan.clone(), second_name(), first_name());
         return Err(OpenSandboxError::Overlap {

@@ -306,14 +306,14 @@ impl Sandbox for Private {
         let failed = |error| ParticipantError::io("open the directory", root.path(), error);
         let own = Guard {
             key: self.identity.key.clone(),
-            file: root.as_file().map_err(failed)?,
+            file: Some(root.as_file().map_err(failed)?),
             shared: false,
         };
         let above = root.ancestors().map_err(failed)?;
         let shared = above.into_iter().filter_map(|ancestor| {
             Some(Guard {
                 key: super::record::key(ancestor.id),
-                file: ancestor.file?,
+                file: Some(ancestor.file?),
                 shared: true,
             })
         });

@@ -102,6 +102,7 @@ impl Record {
         Identity {
             key: key(self.id),
             enclosing: self.enclosing.iter().copied().map(key).collect(),
+            tree: Some(key(self.id)),
         }
     }
 }

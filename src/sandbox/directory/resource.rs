@@ -142,8 +142,10 @@ impl Resource for Directory {
     fn identify(&self) -> Outcome<Identity> {
         drop(self.exclusions()?);
         let root = self.open_root()?;
+        let own = key(id_of(&root)?);
         Ok(Identity {
-            key: key(id_of(&root)?),
+            tree: Some(own.clone()),
+            key: own,
             enclosing: enclosing(&root)?.into_iter().map(key).collect(),
         })
     }

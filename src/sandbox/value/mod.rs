@@ -88,6 +88,7 @@ impl<T> Value<T> {
         Identity {
             key: ResourceKey::new(KIND, self.register.id()),
             enclosing: Vec::new(),
+            tree: None,
         }
     }
 }
@@ -284,6 +285,13 @@ impl<T: Send + Sync + 'static> Sandbox for ValueSandbox<T> {
             redo: Redo(redo.to_string()),
             changes: self.changes(&draft),
         })
+    }
+
+    fn stand_down(&mut self) {
+        if self.promised {
+            self.value.register.withdraw(&self.token);
+            self.promised = false;
+        }
     }
 
     fn apply(&mut self, _redo: &Redo, _work: &Work<'_>) -> Outcome<()> {

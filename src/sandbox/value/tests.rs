@@ -9,6 +9,7 @@ fn place(token: &str) -> Place {
     Place {
         dir: PathBuf::from("/nowhere"),
         token: token.to_owned(),
+        label: "a plan".to_owned(),
     }
 }
 

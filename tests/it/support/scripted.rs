@@ -107,6 +107,7 @@ impl Scripted {
             identity: Identity {
                 key,
                 enclosing: Vec::new(),
+                tree: None,
             },
             world: Arc::clone(&self.world),
         }
@@ -126,6 +127,7 @@ impl Resource for Scripted {
         Ok(Identity {
             key: ResourceKey::new("scripted", &self.id),
             enclosing: Vec::new(),
+            tree: None,
         })
     }
 

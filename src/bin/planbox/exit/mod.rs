@@ -65,7 +65,7 @@ fn exit_of(error: &Error) -> Exit {
     }
     match error.code() {
         "interrupted" => Exit::Interrupted,
-        "busy" | "lock-timeout" => Exit::Busy,
+        "busy" | "lock-timeout" | "resource-busy" => Exit::Busy,
         "conflict" => Exit::Conflict,
         "bad-id" | "overlap" | "name-taken" | "bad-store" | "no-store" | "unknown-plan"
         | "wrong-state" => Exit::Refused,

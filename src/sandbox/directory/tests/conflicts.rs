@@ -281,6 +281,7 @@ fn a_second_plan_sees_what_the_first_committed() {
     let place = Place {
         dir: other.path().to_path_buf(),
         token: "tok-2".to_owned(),
+        label: "a plan".to_owned(),
     };
     let mut first = world.open();
     let mut second = world.directory().open(&place, &Work::silent()).unwrap();

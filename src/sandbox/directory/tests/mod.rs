@@ -57,6 +57,7 @@ impl World {
         Place {
             dir: self.store.path().to_path_buf(),
             token: "tok-1".to_owned(),
+            label: "a plan".to_owned(),
         }
     }
 

@@ -67,16 +67,16 @@ fn guards_are_the_directory_and_what_encloses_it() {
     let guards = sandbox.guards().unwrap();
     let identity = sandbox.identity();
     assert_eq!((&guards[0].key, guards[0].shared), (&identity.key, false));
-    guards[0].file.try_lock().unwrap();
+    guards[0].file.as_ref().unwrap().try_lock().unwrap();
     let above: Vec<_> = guards[1..].iter().map(|guard| guard.key.clone()).collect();
     assert_eq!(above, identity.enclosing);
     for guard in &guards[1..] {
         assert!(guard.shared);
-        guard.file.try_lock_shared().unwrap();
+        guard.file.as_ref().unwrap().try_lock_shared().unwrap();
     }
     // Another sandbox of the same directory has a description of its own.
     let other = world.reopen(&*sandbox).guards().unwrap();
-    assert!(other[0].file.try_lock().is_err());
+    assert!(other[0].file.as_ref().unwrap().try_lock().is_err());
 }
 
 #[test]
@@ -86,11 +86,13 @@ fn a_store_inside_the_directory_is_refused() {
     let place = Place {
         dir: world.real("x/store"),
         token: "tok-1".to_owned(),
+        label: "a plan".to_owned(),
     };
     let opened = world.directory().open(&place, &Work::silent());
     fault(opened, Fault::Refused);
     let place = Place {
         token: "../../escape".to_owned(),
+        label: "a plan".to_owned(),
         ..world.place()
     };
     fault(
