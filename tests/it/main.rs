@@ -13,5 +13,7 @@ mod commit;
 mod crash;
 mod manager;
 mod processes;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod support;
 mod tidy;

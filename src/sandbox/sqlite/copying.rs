@@ -81,7 +81,7 @@ fn copy_into(
         conn.execute_batch("ROLLBACK")?;
         Ok(mode)
     };
-    let mode = end().map_err(|error| ours(&target, "finish a copy", error))?;
+    let mode = end().map_err(|error| said(source, "copy the database", error))?;
     if mode != "delete" {
         let why = format!("finish a copy: its journal mode stays {mode}");
         return Err(ParticipantError::new(Fault::Io, why).at(target));
