@@ -39,22 +39,18 @@ fn every_change_of_a_value_lands_to_the_bit() {
         let rig = Rig::new(&format!(
             "CREATE TABLE t (id INTEGER PRIMARY KEY, x {affinity})"
         ));
+        let pairs =
+            || (0..VALUES.len().pow(2)).map(|id| (id, id / VALUES.len(), id % VALUES.len()));
         let conn = rig.db();
-        for from in 0..VALUES.len() {
-            for to in 0..VALUES.len() {
-                let id = from * 100 + to;
-                let sql = format!("INSERT INTO t VALUES ({id}, {})", VALUES[from]);
-                conn.execute_batch(&sql).unwrap();
-            }
+        for (id, from, _) in pairs() {
+            let sql = format!("INSERT INTO t VALUES ({id}, {})", VALUES[from]);
+            conn.execute_batch(&sql).unwrap();
         }
         let plan = rig.open("a");
         let view = open(plan.view());
-        for from in 0..VALUES.len() {
-            for to in 0..VALUES.len() {
-                let id = from * 100 + to;
-                let sql = format!("UPDATE t SET x = {} WHERE id = {id}", VALUES[to]);
-                view.execute_batch(&sql).unwrap();
-            }
+        for (id, _, to) in pairs() {
+            let sql = format!("UPDATE t SET x = {} WHERE id = {id}", VALUES[to]);
+            view.execute_batch(&sql).unwrap();
         }
         let (base, wanted) = (bits(&rig.path()), bits(plan.view()));
         let different = base.iter().zip(&wanted).filter(|(a, b)| a != b).count();

@@ -95,6 +95,51 @@ fn rows_that_are_only_in_a_live_write_ahead_log_are_seen_and_the_database_is_not
 }
 
 #[test]
+fn opening_leaves_no_file_beside_a_database_that_nobody_has_open() {
+    for mode in ["DELETE", "WAL"] {
+        let rig = Rig::users();
+        rig.run(&format!("PRAGMA journal_mode = {mode}"));
+        let before = std::fs::read(rig.path()).unwrap();
+        let plan = rig.open("a");
+        drop(plan.diff());
+        let names = std::fs::read_dir(rig.home()).unwrap().count();
+        assert_eq!(names, 2, "{mode}: the database and the place");
+        assert_eq!(std::fs::read(rig.path()).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_wish_to_stop_ends_a_look_and_not_an_apply() {
+    let rig = Rig::new("CREATE TABLE t (id INTEGER PRIMARY KEY, x)");
+    rig.run(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+         INSERT INTO t SELECT i, i FROM n",
+    );
+    let mut plan = rig.open("a");
+    plan.run("UPDATE t SET x = 'new'");
+    let (nobody, stop) = (|_| (), std::sync::atomic::AtomicBool::new(true));
+    let stopped = Work::new(&nobody, &stop);
+    assert_eq!(fault(plan.sandbox.diff(&stopped)), Fault::Interrupted);
+    assert_eq!(fault(plan.sandbox.seal(&stopped)), Fault::Interrupted);
+    let changes = plan.diff();
+    assert_eq!((changes.entries.len(), changes.unlisted), (10_000, 10_000));
+    let redo = plan.ready();
+    let mut plan = plan.again();
+    plan.sandbox.apply(&redo, &stopped).unwrap();
+    assert_eq!(
+        rig.rows("SELECT count(*) FROM t WHERE x = 'new'"),
+        ["Integer(20000)"]
+    );
+    plan.sandbox.take_back(&redo, &stopped).unwrap();
+    assert_eq!(
+        rig.rows("SELECT count(*) FROM t WHERE x = id"),
+        ["Integer(20000)"]
+    );
+    plan.discard();
+    rig.check();
+}
+
+#[test]
 fn disjoint_rows_of_two_plans_both_land() {
     let rig = Rig::users();
     let (one, two) = (rig.open("a"), rig.open("b"));
