@@ -14,5 +14,7 @@ mod crash;
 mod manager;
 mod marker;
 mod processes;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod support;
 mod tidy;
