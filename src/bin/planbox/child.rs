@@ -95,8 +95,9 @@ impl Job {
                 command.env(variable, path);
             }
         }
-        let mut directories = sandboxes.iter().filter(|sandbox| sandbox.kind == "dir");
-        if let (Some(only), None) = (directories.next(), directories.next())
+        let is_tree = |sandbox: &&SandboxStatus| matches!(&*sandbox.kind, "dir" | "git");
+        let mut trees = sandboxes.iter().filter(is_tree);
+        if let (Some(only), None) = (trees.next(), trees.next())
             && let Some(path) = &only.path
         {
             command.current_dir(path).env("PWD", path);

@@ -13,6 +13,7 @@ mod resources;
 mod session;
 mod signal;
 mod size;
+mod stub;
 mod text;
 
 use crate::args::Cli;

@@ -29,7 +29,7 @@ fn run_commits_two_directories_together_under_their_names() {
     );
     assert!(ended.stdout.contains("committed plan both\n"), "{ended:?}");
     assert!(
-        ended.stdout.contains("0 added, 1 modified, 0 removed"),
+        ended.stdout.contains("  1 modified, 3 bytes\n"),
         "{ended:?}"
     );
     let here = std::fs::canonicalize(home.path(".")).unwrap();
@@ -303,10 +303,14 @@ fn log_tells_the_story_as_lines() {
     std::fs::write(view.join("f"), "new").unwrap();
     home.ok(&["commit", "p"]);
     let text = home.ok(&["log", "p"]).stdout;
+    assert!(text.contains("  p  epoch 1  enlisted  dir\n"), "{text}");
+    let mut lines = text.lines();
     assert!(
-        text.lines().count() > 1 && text.lines().all(|line| line.contains("  p  epoch ")),
+        lines.any(|line| line.ends_with("  decided  commit, 1 resource")),
         "{text}"
     );
+    let row = format!("  dir  {}  1 modified, 3 bytes", real.display());
+    assert_eq!(lines.next(), Some(&*row), "what was committed is told");
     let ended = home.ok(&["log", "--json"]);
     for line in ended.stdout.lines() {
         let entry: Value = serde_json::from_str(line).unwrap();

@@ -2,9 +2,9 @@
 
 use super::push_line;
 use crate::output::{Report, bold};
-use crate::text::clean;
+use crate::text::{aligned, clean};
 use planbox::rfc3339;
-use planbox::{CommitOutcome, Receipt};
+use planbox::{Changes, CommitOutcome, Receipt};
 use serde_json::{Value, json};
 
 /// The outcome in one word.
@@ -49,16 +49,33 @@ pub(super) fn text(receipt: &Receipt) -> String {
     format!("{} plan {plan}\n{}{settled}", bold(words), lines(receipt))
 }
 
-/// One line for each resource, and its notes.
+/// For each resource a line in its own terms, one for each branch or table, and its notes.
 pub(super) fn lines(receipt: &Receipt) -> String {
-    let mut text = String::new();
+    let mut rows = Vec::new();
     for resource in receipt.resources() {
-        let (name, target) = (clean(resource.name.as_str()), clean(&resource.target));
-        let changes = planbox::summary(&resource.changes);
-        push_line(&mut text, &format!("  {name}  {target}  {changes}"));
-        for note in &resource.changes.notes {
-            push_line(&mut text, &format!("    note: {}", clean(note)));
+        let mut first = [resource.name.to_string(), resource.target.clone()];
+        for change in in_words(&resource.changes) {
+            let [name, target] = std::mem::take(&mut first);
+            rows.push(vec![name, target, change]);
         }
+        let notes = resource.changes.notes.iter();
+        rows.extend(notes.map(|note| vec![String::new(), String::new(), format!("note: {note}")]));
+    }
+    let mut text = String::new();
+    for line in aligned(rows) {
+        push_line(&mut text, &format!("  {line}"));
     }
     text
+}
+
+/// What changed in a resource: a line for each of its parts, or one for all of it.
+pub(super) fn in_words(changes: &Changes) -> Vec<String> {
+    if changes.sections.is_empty() {
+        return vec![planbox::summary(changes)];
+    }
+    let mut lines: Vec<String> = changes.sections.iter().map(ToString::to_string).collect();
+    if changes.unlisted > 0 {
+        lines.push(format!("{} more not listed", changes.unlisted));
+    }
+    lines
 }
