@@ -1,4 +1,4 @@
-//! Commit directories and in-memory values together, or not at all.
+//! Commit directories, git branches, SQLite databases and values together, or not at all.
 //!
 //! A *plan* works in *sandboxes*: private views over real things. [`SandboxManager::commit_all`]
 //! makes all of its changes real, or none: with any number of concurrent callers, across processes,

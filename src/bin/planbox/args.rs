@@ -119,8 +119,8 @@ pub(crate) struct Resources {
     #[arg(short, long, value_name = "TEXT", requires = "branches", value_parser = parse_message)]
     #[arg(allow_hyphen_values = true)]
     pub(crate) message: Option<String>,
-    /// The author of the commits on git branches [default: as git is configured]
-    #[arg(long, value_name = "NAME <EMAIL>", requires = "branches", value_parser = parse_author)]
+    /// The author of the commits on git branches: 'NAME <EMAIL>' [default: as git is configured]
+    #[arg(long, value_name = "AUTHOR", requires = "branches", value_parser = parse_author)]
     pub(crate) author: Option<Author>,
     /// The SQLite database whose own commit decides for the whole plan; at most one in a plan
     #[arg(long, value_name = "NAME", requires = "databases")]
@@ -131,7 +131,7 @@ pub(crate) struct Resources {
     /// Leave everything of this name out of the view of a directory and out of the commit
     #[arg(long, value_name = "NAME")]
     pub(crate) exclude: Vec<OsString>,
-    /// Take the stores of version-control systems inside a directory in, too
+    /// Take in the version-control stores (`.git` and the like) of a directory, too
     #[arg(long)]
     pub(crate) with_vcs: bool,
 }
@@ -187,7 +187,7 @@ pub(crate) enum ViewArg {
 
 /// `planbox run`
 #[derive(Debug, Args)]
-#[command(override_usage = "planbox run [OPTIONS] [PLAN] [RESOURCES]... -- CMD...")]
+#[command(override_usage = "planbox run [OPTIONS] [PLAN] RESOURCES... -- CMD...")]
 #[command(after_help = COMMAND_ENVIRONMENT)]
 pub(crate) struct Run {
     /// The plan; a fresh one if left out. One that has sandboxes needs no RESOURCES
