@@ -118,6 +118,16 @@ participant_operation! {
         with: ResourceName
     } => "plan {plan}: {resource} and {with} are the same thing, or one lies inside the other",
         "overlap", "open only one of them (the outer one has both), or use two plans",
+    /// The plan already has a marker resource, and only one can decide for it.
+    SecondMarker {
+        /// The plan.
+        plan: PlanId,
+        /// The name asked for.
+        resource: ResourceName,
+        /// The marker resource that the plan has.
+        with: ResourceName
+    } => "plan {plan}: {resource} cannot decide for the plan, because {with} does", "second-marker",
+        "open it as a resource that votes, or use two plans",
 }
 
 participant_operation! {

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 mod apply;
 mod commit;
 mod event;
+mod marker;
 mod open;
 mod participants;
 mod place;

@@ -12,6 +12,7 @@ mod cli;
 mod commit;
 mod crash;
 mod manager;
+mod marker;
 mod processes;
 mod support;
 mod tidy;

@@ -115,11 +115,11 @@ pub(crate) struct Resources {
     /// A SQLite database that exists [default name: sqlite, sqlite2, ...]
     #[arg(long = "sqlite", value_name = "[NAME=]FILE")]
     pub(crate) databases: Vec<OsString>,
-    /// The message of the commits on git branches [default: one that names the plan]
+    /// The message of the commits on git branches [default: planbox: PLAN]
     #[arg(short, long, value_name = "TEXT", requires = "branches", value_parser = parse_message)]
     #[arg(allow_hyphen_values = true)]
     pub(crate) message: Option<String>,
-    /// The author of the commits on git branches: 'NAME <EMAIL>' [default: as git is configured]
+    /// The author of the commits on git branches: 'NAME <EMAIL>' [default: planbox]
     #[arg(long, value_name = "AUTHOR", requires = "branches", value_parser = parse_author)]
     pub(crate) author: Option<Author>,
     /// The SQLite database whose own commit decides for the whole plan; at most one in a plan

@@ -201,6 +201,7 @@ fn diff_lists_changes_and_totals() {
     std::fs::write(view.join("changed"), "new!").unwrap();
     std::fs::write(view.join("added"), "").unwrap();
     std::fs::remove_file(view.join("gone")).unwrap();
+    std::fs::create_dir(view.join("made")).unwrap();
     let text = home.ok(&["diff", "p"]).stdout;
     let lines: Vec<&str> = text.lines().skip(1).collect();
     assert_eq!(
@@ -209,7 +210,8 @@ fn diff_lists_changes_and_totals() {
             "A  added",
             "M  changed",
             "D  gone",
-            "1 added, 1 modified, 1 removed, 4 bytes"
+            "A  made/",
+            "2 added, 1 modified, 1 removed, 4 bytes"
         ]
     );
     let stat = home.ok(&["diff", "--stat", "p"]).stdout;
@@ -224,7 +226,7 @@ fn diff_lists_changes_and_totals() {
             .as_array()
             .unwrap()
             .len(),
-        3
+        4
     );
     assert!(
         home.ok(&["diff", "p", "--color", "always"])

@@ -50,7 +50,13 @@ fn resource_text(resource: &ResourceDiff) -> String {
     );
     let mut text = format!("{}\n", bold(&headline));
     for change in &resource.changes.entries {
-        let line = format!("{}  {}", mark(change.action), one_line(&change.path));
+        let what = match change.what.as_str() {
+            "directory" => "/".to_owned(),
+            "file" | "symlink" | "row" | "value" => String::new(),
+            other => format!(" ({other})"),
+        };
+        let path = one_line(&(change.path.clone() + &what));
+        let line = format!("{}  {path}", mark(change.action));
         push_line(&mut text, &line);
     }
     for note in &resource.changes.notes {
