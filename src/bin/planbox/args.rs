@@ -1,6 +1,6 @@
 //! What can be asked for: the arguments as they are typed.
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The store [default: `$PLANBOX_STORE`, else `planbox` in the XDG state directory]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) store: Option<PathBuf>,
     /// Print one JSON object on standard output (`log`: one per line)
     #[arg(long, global = true)]
@@ -106,14 +106,14 @@ pub(crate) enum Command {
 #[command(next_help_heading = "Resources")]
 pub(crate) struct Resources {
     /// A directory; NAME must not hold a `/` (`./a=b` is a path) [default name: dir, dir2, ...]
-    #[arg(long = "dir", value_name = "[NAME=]PATH")]
+    #[arg(long = "dir", value_name = "[NAME=]PATH", value_hint = ValueHint::DirPath)]
     pub(crate) dirs: Vec<OsString>,
     /// A branch of a git repository; without #BRANCH the one that is checked out. A path that holds
     /// a `#` gets one more at its end [default name: git, git2, ...]
-    #[arg(long = "git", value_name = "[NAME=]REPO[#BRANCH]")]
+    #[arg(long = "git", value_name = "[NAME=]REPO[#BRANCH]", value_hint = ValueHint::DirPath)]
     pub(crate) branches: Vec<OsString>,
     /// A SQLite database that exists [default name: sqlite, sqlite2, ...]
-    #[arg(long = "sqlite", value_name = "[NAME=]FILE")]
+    #[arg(long = "sqlite", value_name = "[NAME=]FILE", value_hint = ValueHint::FilePath)]
     pub(crate) databases: Vec<OsString>,
     /// The message of the commits on git branches [default: planbox: PLAN]
     #[arg(short, long, value_name = "TEXT", requires = "branches", value_parser = parse_message)]
