@@ -32,7 +32,7 @@ const BANS: [(&str, &str); 4] = [
 const DOORS: [(&str, &[&str]); 9] = [
     ("parking_lot", &["src/sync/"]),
     ("dashmap", &["src/lock/table", "src/manager/registry.rs"]),
-    ("rusqlite", &["src/journal/"]),
+    ("rusqlite", &["src/journal/", "src/sandbox/sqlite/"]),
     ("clap", &["src/bin/"]),
     ("clap_complete", &["src/bin/"]),
     ("comfy_table", &["src/bin/"]),
