@@ -80,7 +80,8 @@ fn is_zero(count: &u64) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Section {
-    /// What kind of part it is: `branch`, `table`, `schema`.
+    /// What kind of part it is: `branch`, `table`, `schema`; `whole` for one that was not looked
+    /// into, with its kind as the unit.
     pub what: String,
     /// Which one, escaped for display: `refs/heads/main`, `users`.
     pub name: String,
@@ -129,6 +130,9 @@ impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |id: &str| id.get(..12).unwrap_or(id).to_owned();
         let name = self.name.strip_prefix("refs/heads/").unwrap_or(&self.name);
+        if self.what == "whole" {
+            return write!(f, "{} {name}: changed as a whole", self.unit);
+        }
         write!(f, "{} {name}: ", self.what)?;
         let counts = [
             (self.added, "added"),
@@ -213,6 +217,9 @@ mod tests {
         table.count(Action::Added);
         table.count(Action::Added);
         assert_eq!(table.to_string(), "table users: 2 rows added, 1 removed");
+        let mut whole = Section::new("whole", "users", "table");
+        whole.count(Action::Modified);
+        assert_eq!(whole.to_string(), "table users: changed as a whole");
         let mut branch = Section::new("branch", "refs/heads/main", "file");
         branch.count(Action::Modified);
         branch.from = Some("1a2b3c4d5e6f7a8b".to_owned());

@@ -3,7 +3,6 @@
 use planbox::sandbox::{Identity, Outcome, Place, Sandbox, Work};
 use planbox::{Fault, ParticipantError, Resource, ResourceName};
 use std::path::Path;
-use std::time::Duration;
 
 macro_rules! stub {
     ($name:ident, $kind:literal) => {
@@ -37,7 +36,6 @@ macro_rules! stub {
 }
 
 stub!(Git, "git");
-stub!(Sqlite, "sqlite");
 
 impl Git {
     pub(crate) fn branch(self, _: &str) -> Self {
@@ -47,15 +45,6 @@ impl Git {
         self
     }
     pub(crate) fn author(self, _: &str, _: &str) -> Self {
-        self
-    }
-}
-
-impl Sqlite {
-    pub(crate) fn busy_timeout(self, _: Duration) -> Self {
-        self
-    }
-    pub(crate) fn decides(self) -> Self {
         self
     }
 }

@@ -96,6 +96,11 @@ fn in_words(detail: &str) -> String {
         (Some(name), None, ..) => name.to_owned(),
         (None, _, Some(verdict), Some(count)) => {
             let count = usize::try_from(count).unwrap_or(usize::MAX);
+            let verdict = match verdict {
+                "ask" => "the marker decides",
+                "take-back" => "take back",
+                other => other,
+            };
             format!("{verdict}, {}", counted(count, "resource", "resources"))
         }
         _ => detail.to_owned(),
@@ -115,6 +120,10 @@ mod tests {
             (
                 r#"{"participants":1,"verdict":"commit"}"#,
                 "commit, 1 resource",
+            ),
+            (
+                r#"{"participants":2,"verdict":"ask"}"#,
+                "the marker decides, 2 resources",
             ),
             (r#"{"other":1}"#, r#"{"other":1}"#),
             ("a file is immutable", "a file is immutable"),
