@@ -13,7 +13,6 @@ mod resources;
 mod session;
 mod signal;
 mod size;
-mod stub;
 mod text;
 
 use crate::args::Cli;

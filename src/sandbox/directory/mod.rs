@@ -32,8 +32,8 @@ mod listing;
 mod manifest;
 mod notes;
 mod ops;
-mod private;
-mod record;
+pub(super) mod private;
+pub(super) mod record;
 mod resource;
 mod restored;
 mod scan;
@@ -42,13 +42,13 @@ mod scan_tests;
 mod seal;
 mod settle;
 mod stage;
-mod staging;
+pub(super) mod staging;
 mod stored;
 #[cfg(test)]
 mod stored_tests;
 mod subtree;
 mod takeback;
-mod text;
+pub(super) mod text;
 mod times;
 mod tree;
 #[cfg(test)]

@@ -183,7 +183,7 @@ fn gone(path: &Path, what: &str, error: io::Error) -> ParticipantError {
 }
 
 /// Removes everything in the place, and keeps the place. Nothing to do if it is gone.
-pub(super) fn empty(place: &Place, work: &Work<'_>) -> Outcome<()> {
+pub(in crate::sandbox) fn empty(place: &Place, work: &Work<'_>) -> Outcome<()> {
     let failed = |error| ParticipantError::io("remove the sandbox", &place.dir, error);
     let Some(dir) = maybe(Dir::open(&place.dir)).map_err(failed)? else {
         return Ok(());

@@ -5,13 +5,12 @@ mod typed;
 use crate::args::{Resources, ViewArg};
 use crate::exit::{Exit, Failure, Own, refused};
 use crate::output::Output;
-use crate::stub::Git;
 use crate::text::shown;
 use planbox::error::OpenSandboxError;
 use planbox::sandbox::Identity;
 use planbox::sandbox::directory::{ViewChoice, ViewKind};
 use planbox::{
-    Directory, Explain as _, ParticipantError, PlanHold, PlanId, Resource, ResourceName,
+    Directory, Explain as _, Git, ParticipantError, PlanHold, PlanId, Resource, ResourceName,
     SandboxStatus, Sqlite, Stage,
 };
 use std::collections::BTreeMap;

@@ -1,0 +1,101 @@
+//! The work tree in which the branch is checked out. It does not move along yet: a branch that
+//! somebody works on is refused.
+
+use super::program::{Oid, Runner};
+use super::repository::Repository;
+use crate::error::{Conflict, Fault, ParticipantError};
+use crate::sandbox::{Guard, Identity, Outcome, Place, Work};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A work tree with the branch checked out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct WorkTree {
+    root: PathBuf,
+}
+
+/// What moves the work tree along.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct CheckoutRedo {}
+
+/// Whether the work tree can move along.
+#[derive(Debug)]
+pub(super) enum CheckoutVote {
+    Ready(CheckoutRedo),
+    Nothing,
+    Conflict(Vec<Conflict>),
+}
+
+impl WorkTree {
+    /// The work tree that is on the branch `name`.
+    pub(super) fn find(common: &Path, name: &str) -> Outcome<Option<Self>> {
+        let trees = Repository::find(common)?.work_trees()?;
+        let on = trees
+            .into_iter()
+            .find(|tree| tree.head.as_deref() == Some(name));
+        Ok(on.map(|tree| Self { root: tree.path }))
+    }
+
+    /// Who its top is, and what encloses it.
+    pub(super) fn key(&self) -> Outcome<Identity> {
+        use crate::sandbox::Resource as _;
+        crate::sandbox::Directory::at(&self.root).identify()
+    }
+
+    /// What to lock.
+    pub(super) fn guards(&self) -> Outcome<Vec<Guard>> {
+        Ok(Vec::new())
+    }
+}
+
+/// The part of the commit that is in the work tree.
+#[derive(Debug)]
+pub(super) struct Checkout {}
+
+impl Checkout {
+    pub(super) fn new(_place: &Place) -> Self {
+        Self {}
+    }
+
+    pub(super) fn prepare(
+        &self,
+        _git: &Runner,
+        tree: &WorkTree,
+        (name, _old, _new): (&str, Option<&Oid>, &Oid),
+        _work: &Work<'_>,
+    ) -> Outcome<CheckoutVote> {
+        let why = format!("{name} is checked out here, and a work tree cannot be moved along");
+        Err(ParticipantError::new(Fault::Unsupported, why).at(&tree.root))
+    }
+
+    pub(super) fn apply(
+        &self,
+        _git: &Runner,
+        _redo: &CheckoutRedo,
+        _work: &Work<'_>,
+        move_ref: &mut dyn FnMut() -> Outcome<()>,
+    ) -> Outcome<()> {
+        move_ref()
+    }
+
+    pub(super) fn take_back(
+        &self,
+        _redo: &CheckoutRedo,
+        _work: &Work<'_>,
+        move_back: &mut dyn FnMut() -> Outcome<()>,
+    ) -> Outcome<()> {
+        move_back()
+    }
+
+    pub(super) fn settle(&self, _redo: &CheckoutRedo) -> Outcome<()> {
+        Ok(())
+    }
+
+    pub(super) fn clear(&self) -> Outcome<()> {
+        Ok(())
+    }
+
+    pub(super) fn discard(&self, _work: &Work<'_>) -> Outcome<()> {
+        Ok(())
+    }
+}
