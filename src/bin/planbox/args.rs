@@ -121,6 +121,7 @@ pub(crate) struct Resources {
     pub(crate) message: Option<String>,
     /// The author of the commits on git branches: 'NAME <EMAIL>' [default: planbox]
     #[arg(long, value_name = "AUTHOR", requires = "branches", value_parser = parse_author)]
+    #[arg(allow_hyphen_values = true)]
     pub(crate) author: Option<Author>,
     /// The SQLite database whose own commit decides for the whole plan; at most one in a plan
     #[arg(long, value_name = "NAME", requires = "databases")]

@@ -10,14 +10,12 @@ fn what_cannot_be_in_one_plan_is_refused_whatever_the_kinds() {
     repository(&home, "repo");
     home.real("outer", &[]);
     database(&home, "outer/app.db");
-    database(&home, "repo/inside.db");
     repository(&home, "outer/repo");
     let cases: &[(&[&str], &str)] = &[
         (&["--dir", "outer", "--sqlite", "outer/app.db"], "overlap"),
         (&["--sqlite", "outer/app.db", "--dir", "o=outer"], "overlap"),
         (&["--dir", "outer", "--git", "outer/repo"], "overlap"),
         (&["--dir", "repo", "--git", "repo"], "overlap"),
-        (&["--git", "repo", "--sqlite", "repo/inside.db"], "overlap"),
         (&["--git", "repo", "--git", "again=repo#main"], "overlap"),
         (
             &["--sqlite", "a=outer/app.db", "--sqlite", "b=outer/app.db"],
