@@ -14,6 +14,9 @@ pub(super) struct WorkTree {
     root: PathBuf,
 }
 
+/// A step that moves the branch.
+pub(super) type MoveRef<'a> = dyn FnMut() -> Outcome<()> + 'a;
+
 /// What moves the work tree along.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct CheckoutRedo {}
@@ -21,7 +24,7 @@ pub(super) struct CheckoutRedo {}
 /// Whether the work tree can move along.
 #[derive(Debug)]
 pub(super) enum CheckoutVote {
-    Ready(CheckoutRedo),
+    Ready(Box<CheckoutRedo>),
     Nothing,
     Conflict(Vec<Conflict>),
 }
@@ -50,39 +53,39 @@ impl WorkTree {
 
 /// The part of the commit that is in the work tree.
 #[derive(Debug)]
-pub(super) struct Checkout {}
+pub(super) struct Checkout {
+    tree: WorkTree,
+}
 
 impl Checkout {
-    pub(super) fn new(_place: &Place) -> Self {
-        Self {}
+    pub(super) fn new(_place: &Place, tree: &WorkTree) -> Self {
+        Self { tree: tree.clone() }
     }
 
     pub(super) fn prepare(
         &self,
         _git: &Runner,
-        tree: &WorkTree,
         (name, _old, _new): (&str, Option<&Oid>, &Oid),
         _work: &Work<'_>,
     ) -> Outcome<CheckoutVote> {
         let why = format!("{name} is checked out here, and a work tree cannot be moved along");
-        Err(ParticipantError::new(Fault::Unsupported, why).at(&tree.root))
+        Err(ParticipantError::new(Fault::Unsupported, why).at(&self.tree.root))
     }
 
     pub(super) fn apply(
         &self,
         _git: &Runner,
         _redo: &CheckoutRedo,
-        _work: &Work<'_>,
-        move_ref: &mut dyn FnMut() -> Outcome<()>,
+        (_work, move_ref): (&Work<'_>, &mut MoveRef<'_>),
     ) -> Outcome<()> {
         move_ref()
     }
 
     pub(super) fn take_back(
         &self,
+        _git: &Runner,
         _redo: &CheckoutRedo,
-        _work: &Work<'_>,
-        move_back: &mut dyn FnMut() -> Outcome<()>,
+        (_work, move_back): (&Work<'_>, &mut MoveRef<'_>),
     ) -> Outcome<()> {
         move_back()
     }

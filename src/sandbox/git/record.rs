@@ -1,5 +1,6 @@
 //! What a git sandbox remembers between processes, and its files in the place.
 
+use super::checkout::{CheckoutRedo, WorkTree};
 use super::program::Oid;
 use crate::error::{Fault, ParticipantError};
 use crate::sandbox::directory::record::key;
@@ -22,6 +23,9 @@ pub(super) const OWN: &str = "git";
 
 /// The index of the base in our own git directory, with what the files were when it was written.
 pub(super) const INDEX: &str = "index";
+
+/// The files that git would write differently even if nobody touched them, in our own git directory.
+pub(super) const NORMAL: &str = "planbox-normal";
 
 /// What is sealed.
 pub(super) const SEALED: &str = "sealed";
@@ -129,6 +133,20 @@ pub(super) struct SealedFile {
     pub(super) digest: String,
 }
 
+/// What a sandbox may have outside of its place; written down before it has.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// The work tree in which it made something ready.
+    pub(super) tree: Option<WorkTree>,
+}
+
+/// A work tree that moves along, and how.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Followed {
+    pub(super) tree: WorkTree,
+    pub(super) redo: Box<CheckoutRedo>,
+}
+
 /// What apply and take-back need.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct RedoText {
@@ -143,7 +161,7 @@ pub(super) struct RedoText {
     pub(super) reason: String,
     /// The work tree that moves along.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) checkout: Option<super::checkout::CheckoutRedo>,
+    pub(super) checkout: Option<Followed>,
 }
 
 impl RedoText {

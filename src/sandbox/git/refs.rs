@@ -177,7 +177,12 @@ fn sync(repository: &Repository, name: &str) -> Outcome<()> {
     for path in way {
         let synced = Dir::open(&path).and_then(|dir| dir.sync());
         match synced {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // With another store of references these are no directories.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
             other => other
                 .map_err(|error| ParticipantError::io("make the branch durable", &path, error))?,
         }

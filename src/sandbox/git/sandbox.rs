@@ -3,7 +3,9 @@
 use super::checkout::{Checkout, CheckoutVote, WorkTree};
 use super::merge::{self, Merged};
 use super::program::{Oid, Runner};
-use super::record::{KEPT, Record, RedoText, SEALED, SealedFile, VERSION, VIEW, known};
+use super::record::{
+    Followed, KEPT, Kept, Record, RedoText, SEALED, SealedFile, VERSION, VIEW, known,
+};
 use super::refs::{self, Swap};
 use super::repository::{RefState, Repository, open};
 use super::resource::KIND;
@@ -161,6 +163,24 @@ impl Private {
         Err(ParticipantError::new(Fault::Busy, why).at(&repository.common))
     }
 
+    /// Writes down what is about to be made outside of the place.
+    fn note(&self, tree: Option<&WorkTree>) -> Outcome<()> {
+        let kept = Kept {
+            tree: tree.cloned(),
+        };
+        store(&self.store()?, KEPT, &kept, Firmness::Visible).map(drop)
+    }
+
+    /// The note, if there is one. One that cannot be read was written by nobody of ours.
+    fn noted(&self) -> Outcome<Option<Kept>> {
+        let failed = |error| ParticipantError::io("read a note", &self.place.dir, error);
+        let Some(place) = maybe(Dir::open(&self.place.dir)).map_err(failed)? else {
+            return Ok(None);
+        };
+        let bytes = maybe(fs::read_small(&place, OsStr::new(KEPT))).map_err(failed)?;
+        Ok(bytes.map(|bytes| serde_json::from_slice(&bytes).unwrap_or_default()))
+    }
+
     fn let_go(&self) -> Outcome<()> {
         match self.repository() {
             Ok(repository) => refs::let_go(&repository, &self.place.token),
@@ -236,16 +256,16 @@ impl Private {
         let checkout = match WorkTree::find(&repository.common, name)? {
             None => None,
             Some(tree) => {
-                let part = Checkout::new(&self.place);
-                match part.prepare(git, &tree, (name, old.as_ref(), &new), work)? {
-                    CheckoutVote::Ready(redo) => Some(redo),
+                self.note(Some(&tree))?;
+                let part = Checkout::new(&self.place, &tree);
+                match part.prepare(git, (name, old.as_ref(), &new), work)? {
+                    CheckoutVote::Ready(redo) => Some(Followed { tree, redo }),
                     CheckoutVote::Nothing => None,
                     CheckoutVote::Conflict(conflicts) => return Ok(Vote::Conflict(conflicts)),
                 }
             }
         };
-        let marked = self.store()?.open_or_create(OsStr::new(KEPT), 0o600);
-        marked.map_err(|error| ParticipantError::io("make a note", &self.place.dir, error))?;
+        self.note(checkout.as_ref().map(|followed| &followed.tree))?;
         let ends = (old.as_ref(), &new);
         transfer((git, &self.place), repository, ends, work)?;
         let mut changes = sealed.changes;
@@ -358,9 +378,10 @@ impl Sandbox for Private {
     fn unseal(&mut self) -> Outcome<()> {
         let store = self.store()?;
         let failed = |error| ParticipantError::io("forget the seal", &self.place.dir, error);
-        Checkout::new(&self.place).clear()?;
-        let kept = store.stat_at(OsStr::new(KEPT)).map_err(failed)?;
-        if kept.is_some() {
+        if let Some(kept) = self.noted()? {
+            if let Some(tree) = &kept.tree {
+                Checkout::new(&self.place, tree).clear()?;
+            }
             self.let_go()?;
         }
         for name in [KEPT, SEALED] {
@@ -417,9 +438,9 @@ impl Sandbox for Private {
                 self.refuse_new_checkout(&repository, &redo)?;
                 move_ref()
             }
-            Some(part) => {
+            Some(Followed { tree, redo }) => {
                 let git = self.git(&repository);
-                Checkout::new(&self.place).apply(&git, part, work, &mut move_ref)
+                Checkout::new(&self.place, tree).apply(&git, redo, (work, &mut move_ref))
             }
         }
     }
@@ -431,7 +452,10 @@ impl Sandbox for Private {
         let mut move_back = || self.back(&repository, &redo, keep);
         match &redo.checkout {
             None => move_back(),
-            Some(part) => Checkout::new(&self.place).take_back(part, work, &mut move_back),
+            Some(Followed { tree, redo }) => {
+                let git = self.git(&repository);
+                Checkout::new(&self.place, tree).take_back(&git, redo, (work, &mut move_back))
+            }
         }
     }
 
@@ -440,12 +464,15 @@ impl Sandbox for Private {
         match &redo.checkout {
             // The branch was durable when it was moved.
             None => Ok(()),
-            Some(part) => Checkout::new(&self.place).settle(part),
+            Some(Followed { tree, redo }) => Checkout::new(&self.place, tree).settle(redo),
         }
     }
 
     fn discard(&mut self, work: &Work<'_>) -> Outcome<()> {
-        Checkout::new(&self.place).discard(work)?;
+        let kept = self.noted()?;
+        if let Some(tree) = kept.and_then(|kept| kept.tree) {
+            Checkout::new(&self.place, &tree).discard(work)?;
+        }
         self.let_go()?;
         empty(&self.place, work)
     }

@@ -6,16 +6,22 @@
 
 use super::changes::{self, Difference, SUBMODULE};
 use super::program::{Oid, Runner};
-use super::record::{INDEX, OWN, Record, VIEW};
+use super::record::{INDEX, NORMAL, OWN, Record, VIEW};
 use super::records::Records;
 use super::scan::scan;
-use super::view::own;
+use super::view::{copy_index, own};
 use crate::error::{Fault, ParticipantError};
 use crate::fs::Dir;
+use crate::sandbox::directory::record::{Firmness, store};
+use crate::sandbox::directory::staging::maybe;
+use crate::sandbox::directory::text::Bytes;
 use crate::sandbox::{Changes, Outcome, Place, Work};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 /// What the view is as a tree.
 #[derive(Debug)]
@@ -39,12 +45,10 @@ impl Drop for Scratch<'_> {
 
 impl<'a> Scratch<'a> {
     fn copy(own: &'a Dir) -> io::Result<Self> {
-        let (name, mut file) = own.temp_file(0o600)?;
+        let (name, file) = own.temp_file(0o600)?;
         let scratch = Self { own, name };
         match own.read_file(OsStr::new(INDEX)) {
-            Ok(mut index) => {
-                io::copy(&mut index, &mut file)?;
-            }
+            Ok(index) => copy_index(&index, &file)?,
             // A branch without a commit has no index; git takes no empty file for one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 own.remove_file(&scratch.name)?;
@@ -75,7 +79,7 @@ pub(super) fn stage(record: &Record, place: &Place, work: &Work<'_>) -> Outcome<
     add(&git, place, work)?;
     let base = record.base.as_ref().unwrap_or(&record.empty);
     let mut tree = git.call("write-tree").oid()?;
-    if restore_submodules(&git, (base, &tree), &view, work)? {
+    if restore(&git, (base, &tree), (&view, &odd(&own_dir)?), work)? {
         tree = git.call("write-tree").oid()?;
     }
     drop(open_view(record, place)?);
@@ -112,8 +116,9 @@ fn add(git: &Runner, place: &Place, work: &Work<'_>) -> Outcome<()> {
         return Ok(());
     }
     let said = added.complaint();
-    let between = said.split('\'').nth(1).unwrap_or_default();
-    let at = place.dir.join(VIEW).join(between.trim_end_matches('/'));
+    let quoted = added.stderr.split(|byte| *byte == b'\'').nth(1);
+    let quoted = Path::new(OsStr::from_bytes(quoted.unwrap_or_default()));
+    let at: PathBuf = place.dir.join(VIEW).join(quoted).components().collect();
     if said.contains("does not have a commit checked out") {
         return Err(nested().at(at));
     }
@@ -130,14 +135,62 @@ fn nested() -> ParticipantError {
     ParticipantError::new(Fault::Refused, why)
 }
 
-/// Puts the submodules that the plan left in place back into the index; true if there are any.
+/// A file that is in the branch in another form than `.gitattributes` asks for, such as with line
+/// endings of its own.
+#[derive(Debug, Serialize, Deserialize)]
+struct Odd {
+    path: Bytes,
+    /// What git makes of it as it was checked out.
+    made: Oid,
+}
+
+/// Finds out which files would change without anybody touching them, and writes them down.
 ///
-/// None was in the index while git looked at the view, so every one that is in `tree` was found
-/// there as a repository.
-fn restore_submodules(
+/// The index takes every file of the last second for changed, and git gives a file its right form
+/// whenever it looks at it: a plan must not be charged with that.
+pub(super) fn note_odd(own_dir: &Dir, base: &Oid, place: &Place, work: &Work<'_>) -> Outcome<()> {
+    let failed = |error| ParticipantError::io("stage the view", &place.dir, error);
+    let scratch = Scratch::copy(own_dir).map_err(failed)?;
+    let git = own(place)
+        .work_tree(place.dir.join(VIEW))
+        .index(own_dir.path().join(&scratch.name));
+    add(&git, place, work)?;
+    let tree = git.call("write-tree").oid()?;
+    let mut odd = Vec::new();
+    changes::differences(&git, (base, &tree), work, &mut |difference| {
+        if difference.old_mode != SUBMODULE {
+            odd.push(Odd {
+                path: Bytes::from(difference.path.as_path()),
+                made: difference.new,
+            });
+        }
+        Ok(())
+    })?;
+    if !odd.is_empty() {
+        store(own_dir, NORMAL, &odd, Firmness::Visible).map(drop)?;
+    }
+    Ok(())
+}
+
+fn odd(own_dir: &Dir) -> Outcome<HashMap<Vec<u8>, Oid>> {
+    let failed = |error| ParticipantError::io("stage the view", own_dir.path(), error);
+    let Some(file) = maybe(own_dir.read_file(OsStr::new(NORMAL))).map_err(failed)? else {
+        return Ok(HashMap::new());
+    };
+    let odd: Vec<Odd> = serde_json::from_reader(io::BufReader::new(file))
+        .map_err(|error| ParticipantError::new(Fault::Corrupt, error.to_string()))?;
+    Ok(odd.into_iter().map(|one| (one.path.0, one.made)).collect())
+}
+
+/// Puts what the plan left alone back into the index as it is in the branch: submodules, and files
+/// that git would give another form; true if there are any.
+///
+/// No submodule was in the index while git looked at the view, so every one that is in `tree` was
+/// found there as a repository.
+fn restore(
     git: &Runner,
     (base, tree): (&Oid, &Oid),
-    view: &Dir,
+    (view, odd): (&Dir, &HashMap<Vec<u8>, Oid>),
     work: &Work<'_>,
 ) -> Outcome<bool> {
     let mut lines = Vec::new();
@@ -146,8 +199,8 @@ fn restore_submodules(
             old_mode,
             mode,
             old,
+            new,
             path,
-            ..
         } = difference;
         let at = view.path().join(&path);
         if mode == SUBMODULE {
@@ -158,8 +211,13 @@ fn restore_submodules(
                 nested().at(at)
             });
         }
-        if old_mode == SUBMODULE && view.beneath(&path).is_ok() {
-            lines.extend_from_slice(format!("{SUBMODULE} {old}\t").as_bytes());
+        let alone = if old_mode == SUBMODULE {
+            view.beneath(&path).is_ok()
+        } else {
+            mode == old_mode && odd.get(path.as_os_str().as_bytes()) == Some(&new)
+        };
+        if alone {
+            lines.extend_from_slice(format!("{old_mode} {old}\t").as_bytes());
             lines.extend_from_slice(path.as_os_str().as_bytes());
             lines.push(0);
         }

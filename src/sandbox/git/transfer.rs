@@ -31,7 +31,7 @@ pub(super) fn transfer(
     let store = Dir::open(&place.dir.join(OWN)).map_err(failed)?;
     let (name, file) = store.temp_file(0o600).map_err(failed)?;
     let imported = pack(own, (old, new), &file, work)
-        .and_then(|()| import(repository, file, work))
+        .and_then(|()| import(own, repository, file, work))
         .and_then(|loose| {
             refs::keep(repository, &place.token, new)?;
             make_durable(repository, (old, new), loose)
@@ -66,7 +66,7 @@ fn pack(own: &Runner, ends: (Option<&Oid>, &Oid), file: &File, work: &Work<'_>) 
 }
 
 /// True if the objects are loose ones now, false if they are a pack.
-fn import(repository: &Repository, mut file: File, work: &Work<'_>) -> Outcome<bool> {
+fn import(own: &Runner, repository: &Repository, mut file: File, work: &Work<'_>) -> Outcome<bool> {
     let failed = |error| ParticipantError::io("read the packed commit", "pack", error);
     let mut header = [0; 12];
     file.rewind().map_err(failed)?;
@@ -77,23 +77,36 @@ fn import(repository: &Repository, mut file: File, work: &Work<'_>) -> Outcome<b
         .copied()
         .map_or(0, u32::from_be_bytes);
     let loose = count <= LOOSE_MAX;
-    let runner = repository.runner().fsync(Fsync::All);
-    let call = if loose {
-        runner.call("unpack-objects").args(["-q", "--strict"])
-    } else {
-        runner.call("index-pack").args(["--stdin", "--strict"])
-    };
-    let answer = call.input_file(file).stopped_by(work).answer()?;
-    match answer.code {
-        0 => Ok(loose),
-        _ => {
-            let mut failure = answer.failure().at(&repository.common);
-            if failure.fault == Fault::Io {
-                failure.fault = Fault::Refused;
-            }
-            Err(failure)
-        }
+    let real = repository.runner().fsync(Fsync::All);
+    if !loose {
+        check(&real, file, work)?;
+        return Ok(false);
     }
+    // Unpacking leaves what it wrote before it found something wrong; so ours is asked first.
+    let same = file.try_clone().map_err(failed)?;
+    check(own, same, work)?;
+    file.rewind().map_err(failed)?;
+    let call = real.call("unpack-objects").arg("-q").input_file(file);
+    let answer = call.stopped_by(work).answer()?;
+    if answer.code != 0 {
+        return Err(answer.failure().at(&repository.common));
+    }
+    Ok(true)
+}
+
+/// Adds the pack in `file` to a store as it is, if nothing is wrong with the objects.
+fn check(store: &Runner, file: File, work: &Work<'_>) -> Outcome<()> {
+    let call = store.call("index-pack").args(["--stdin", "--strict"]);
+    let answer = call.input_file(file).stopped_by(work).answer()?;
+    if answer.code == 0 {
+        return Ok(());
+    }
+    let mut failure = answer.failure();
+    if failure.fault == Fault::Io {
+        failure.fault = Fault::Refused;
+        failure.message = format!("git does not take this commit: {}", answer.complaint());
+    }
+    Err(failure)
 }
 
 /// Checks from the real repository alone that everything is there, and flushes the names.

@@ -5,10 +5,12 @@ use super::record::{INDEX, OWN, VIEW};
 use super::records::Records;
 use super::repository::{HEADS, Repository};
 use super::resource::empty_tree;
+use super::stage::note_odd;
 use crate::error::{Fault, ParticipantError};
 use crate::fs::{self, Dir};
 use crate::sandbox::{Outcome, Place, Work};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -62,6 +64,7 @@ pub(super) fn make(
     moved.map_err(failed)?;
     if let Some(base) = base {
         forget_submodules(&own, place, &base.zero(), work)?;
+        note_odd(&own_dir, base, place, work)?;
     }
     Ok(Made {
         view: id,
@@ -127,12 +130,11 @@ fn copy_base(
         return Ok(());
     }
     let failure = copied.failure();
-    let partial = repository.setting("extensions.partialClone")?;
-    if partial.is_some() || failure.message.contains("missing") {
+    if repository.is_partial()? {
         return Err(ParticipantError::new(
             Fault::Refused,
             format!(
-                "not all objects of the branch are here (is this a partial clone?); fetch them \
+                "this is a partial clone, and not all objects of the branch are here; fetch them \
                  first: {}",
                 failure.message
             ),
@@ -183,7 +185,12 @@ fn plan_git(
         put(dir, "shallow", &shallow).map_err(failed)?;
     }
     let own = Dir::open(&place.dir.join(OWN)).map_err(failed)?;
-    copy(&own, OsStr::new(INDEX), dir, OsStr::new(INDEX)).map_err(failed)?;
+    let index = OsStr::new(INDEX);
+    let copied = own.read_file(index).and_then(|source| {
+        let target = dir.create_file(index, 0o600)?;
+        copy_index(&source, &target)
+    });
+    copied.map_err(failed)?;
     debug_assert!(reference.starts_with(HEADS), "a branch");
     let runner = Runner::on(dir.path());
     let update = runner.call("update-ref");
@@ -191,11 +198,11 @@ fn plan_git(
     update.bytes().map(drop)
 }
 
-/// Copies a file of ours.
-pub(super) fn copy(from: &Dir, name: &OsStr, to: &Dir, to_name: &OsStr) -> io::Result<()> {
-    let mut source = from.read_file(name)?;
-    let mut target = to.create_file(to_name, 0o600)?;
-    io::copy(&mut source, &mut target).map(drop)
+/// Copies an index with its time: git distrusts every entry that is not older than its index, and
+/// a younger copy would be trusted where the original is not.
+pub(super) fn copy_index(source: &File, target: &File) -> io::Result<()> {
+    io::copy(&mut &*source, &mut &*target)?;
+    fs::set_file_mtime(target, fs::stat_file(source)?.mtime)
 }
 
 /// Takes submodules out of our index: git looks into what lies in their places with that

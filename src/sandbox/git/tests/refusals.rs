@@ -382,3 +382,18 @@ fn a_record_that_is_not_ours_is_corrupt() {
         assert_eq!(error.unwrap_err().fault, Fault::Corrupt, "{to}");
     }
 }
+
+#[test]
+fn a_submodule_that_would_run_a_program_is_refused() {
+    let world = World::new();
+    let mut sandbox = world.open();
+    let text = "[submodule \"x\"]\n\tpath = x\n\turl = ./x\n\tupdate = !id\n";
+    edit(&*sandbox, ".gitmodules", text);
+    sandbox.seal(&work()).unwrap();
+    says(
+        &sandbox.prepare(&work()).unwrap_err(),
+        Fault::Refused,
+        "disallowed submodule update",
+    );
+    sandbox.discard(&work()).unwrap();
+}
