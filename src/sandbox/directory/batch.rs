@@ -324,11 +324,6 @@ impl Batch {
         Site { side, place }.remove(Some(&dir))
     }
 
-    /// Where the content of the only operation waits.
-    pub(in crate::sandbox) fn only_slot(&self) -> PathBuf {
-        self.ends.staging_path.join("new").join(slot(0))
-    }
-
     fn failed(&self, error: std::io::Error) -> ParticipantError {
         ParticipantError::io("make the staging", &self.ends.staging_path, error)
     }

@@ -296,7 +296,12 @@ pub(super) fn may_change(dir: &Dir, stat: &Stat, full: &Path) -> Outcome<()> {
 }
 
 /// May what is there be renamed away?
-pub(super) fn may_move(dir: &Dir, name: &OsStr, (holder, stat): (&Stat, &Stat), full: &Path) -> Outcome<()> {
+pub(super) fn may_move(
+    dir: &Dir,
+    name: &OsStr,
+    (holder, stat): (&Stat, &Stat),
+    full: &Path,
+) -> Outcome<()> {
     refuse_frozen(stat, full)?;
     let us = rustix::process::geteuid().as_raw();
     let sticky = holder.mode & 0o1000 != 0;

@@ -1,22 +1,15 @@
 //! Moving the work tree along, and back.
 
-use super::index::{content, copy, overwrite};
 use super::lock::IndexLock;
-use super::prepare::PRISTINE;
-use super::worktree::Settings;
-use super::{Bytes, Checkout, CheckoutRedo, Runner, Slot, path};
+use super::{Checkout, CheckoutRedo, Runner};
 use crate::error::{Fault, ParticipantError};
 use crate::fs::Dir;
 use crate::sandbox::{Outcome, Work};
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
 
 /// Moves the reference, if that is not done yet: called while `index.lock` is held.
 pub(in crate::sandbox::git) type MoveRef<'a> = &'a mut dyn FnMut() -> Outcome<()>;
-
-/// The new index with the stat data of the files in place.
-const REFRESHED: &str = "index.refreshed";
 
 /// What an apply found: the name of an empty file, so that writing it down is a rename.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,19 +55,11 @@ pub(super) fn undecided(home: &Dir) -> Outcome<()> {
         .map_err(|error| ParticipantError::io("make the checkout", home.path(), error))
 }
 
-/// What waits at `path`.
-pub(super) fn staged(path: &Path) -> Outcome<Option<Slot>> {
-    let failed = |error| ParticipantError::io("look at the new index", path, error);
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Ok(None);
-    };
-    let stat = Dir::open(parent).and_then(|dir| dir.stat_at(name));
-    Ok(stat.map_err(failed)?.map(|stat| Slot {
-        path: Bytes::from(path),
-        id: stat.id(),
-        size: stat.size,
-        mtime: stat.mtime,
-    }))
+/// True if apply displaced an index that nobody put back.
+pub(super) fn holds_index(home: &Dir, redo: &CheckoutRedo) -> Outcome<bool> {
+    let failed = |error| ParticipantError::io("read the verdict", home.path(), error);
+    let gone = Verdict::read(home).map_err(failed)? == Some(Verdict::Go);
+    Ok(gone && redo.index.is_displaced(home)?)
 }
 
 /// The directories that a step works in.
@@ -100,10 +85,8 @@ impl Checkout {
             return move_ref();
         };
         ends.lock.take()?;
-        crate::crash::point("checkout.locked");
         let applied = self.apply_locked(git, (redo, &ends.home), work);
         let moved = applied.and_then(|()| move_ref());
-        crate::crash::point("checkout.moved");
         let released = ends.lock.release();
         moved.and(released)
     }
@@ -118,13 +101,10 @@ impl Checkout {
             return Ok(());
         }
         if let Some(given) = &redo.tree {
-            let mut tree = self.part(&redo.home(), super::TREE, given)?;
+            let mut tree = self.part(&redo.home(), given)?;
             tree.apply(&given.redo, work)?;
         }
-        crate::crash::point("checkout.files");
-        self.refresh(git, (redo, home))?;
-        let mut index = self.part(&redo.home(), super::INDEX, &redo.index)?;
-        index.apply(&redo.index.redo, work)
+        redo.index.apply(self.yard(git, home), work)
     }
 
     /// Asks once which branch is checked out.
@@ -143,43 +123,6 @@ impl Checkout {
         Ok(found)
     }
 
-    /// Gives the entries of the waiting index the stat data that their files have now, so that no
-    /// git has to read the files to see that they are unchanged.
-    ///
-    /// The slot is written in place: it must stay the inode that take-back knows. A crash can
-    /// leave half of it; the next apply writes it again before it uses it.
-    fn refresh(&self, git: &Runner, (redo, home): (&CheckoutRedo, &Dir)) -> Outcome<()> {
-        let slot = path(&redo.slot.path);
-        if staged(&slot)?.is_none_or(|now| now.id != redo.slot.id) {
-            // In place already.
-            return Ok(());
-        }
-        let failed = |error| ParticipantError::io("refresh the index", &slot, error);
-        let refreshed = || -> Outcome<Vec<u8>> {
-            copy((home, PRISTINE), (home, REFRESHED))?;
-            let file = redo.home().join(REFRESHED);
-            let git = git.clone().work_tree(&self.tree.root).index(file);
-            let args = ["update-index", "-q", "--unmerged", "--ignore-missing", "--refresh"];
-            drop(Settings::of(&self.tree)?.call(&git, &args).answer()?);
-            content(home, REFRESHED).map_err(failed)
-        };
-        // Without them git finds out by itself; that is no reason to fail a decided step.
-        let refreshed = refreshed().ok();
-        let bytes = match refreshed.filter(|bytes| bytes.len() as u64 == redo.slot.size) {
-            Some(bytes) => bytes,
-            None => content(home, PRISTINE).map_err(failed)?,
-        };
-        if bytes.len() as u64 != redo.slot.size {
-            return Err(lost());
-        }
-        let (Some(parent), Some(name)) = (slot.parent(), slot.file_name()) else {
-            return Err(lost());
-        };
-        let file = Dir::open(parent).and_then(|dir| dir.write_file(name));
-        file.and_then(|file| overwrite(&file, &bytes, redo.slot.mtime))
-            .map_err(failed)
-    }
-
     /// Calls `move_back`, then puts the index and the files back. Idempotent.
     ///
     /// # Errors
@@ -187,6 +130,7 @@ impl Checkout {
     /// [`Fault::Busy`] if a git is at work there.
     pub(in crate::sandbox::git) fn take_back(
         &self,
+        git: &Runner,
         redo: &CheckoutRedo,
         (work, move_back): (&Work<'_>, MoveRef<'_>),
     ) -> Outcome<()> {
@@ -200,7 +144,7 @@ impl Checkout {
         }
         ends.lock.take()?;
         let taken = move_back().and_then(|()| {
-            self.take_back_locked(redo, work)?;
+            self.take_back_locked(git, (redo, &ends.home), work)?;
             let changed = Verdict::Go.change(Verdict::Undecided, &ends.home);
             changed.map_err(failed)
         });
@@ -208,15 +152,21 @@ impl Checkout {
         taken.and(released)
     }
 
-    fn take_back_locked(&self, redo: &CheckoutRedo, work: &Work<'_>) -> Outcome<()> {
-        let mut index = self.part(&redo.home(), super::INDEX, &redo.index)?;
-        let index = index.take_back(&redo.index.redo, work);
-        crate::crash::point("checkout.index-back");
-        if index.as_ref().is_err_and(|error| error.fault != Fault::Hazard) {
+    fn take_back_locked(
+        &self,
+        git: &Runner,
+        (redo, home): (&CheckoutRedo, &Dir),
+        work: &Work<'_>,
+    ) -> Outcome<()> {
+        let index = redo.index.take_back(self.yard(git, home), work);
+        if index
+            .as_ref()
+            .is_err_and(|error| error.fault != Fault::Hazard)
+        {
             return index;
         }
         if let Some(given) = &redo.tree {
-            let mut tree = self.part(&redo.home(), super::TREE, given)?;
+            let mut tree = self.part(&redo.home(), given)?;
             tree.take_back(&given.redo, work)?;
         }
         index
@@ -227,13 +177,17 @@ impl Checkout {
     /// # Errors
     /// What the system refuses; it may be called again.
     pub(in crate::sandbox::git) fn settle(&self, redo: &CheckoutRedo) -> Outcome<()> {
-        if self.ends(redo)?.is_none() {
+        let Some(ends) = self.ends(redo)? else {
             return Ok(());
+        };
+        if let Some(given) = &redo.tree {
+            self.part(&redo.home(), given)?.settle(&given.redo)?;
         }
-        for (name, given) in redo.parts() {
-            self.part(&redo.home(), name, given)?.settle(&given.redo)?;
-        }
-        Ok(())
+        let git_dir = &self.tree.git_dir;
+        Dir::open(git_dir)
+            .and_then(|dir| dir.sync())
+            .and_then(|()| ends.home.sync())
+            .map_err(|error| ParticipantError::io("make durable", git_dir, error))
     }
 
     /// Opens the directories; none if the work tree was removed.
@@ -264,4 +218,3 @@ impl Checkout {
 fn lost() -> ParticipantError {
     ParticipantError::new(Fault::Lost, "what was made ready for the work tree is gone")
 }
-

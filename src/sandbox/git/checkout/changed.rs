@@ -103,7 +103,9 @@ impl Changed {
 /// [`Fault::Refused`] for a path that no work tree can have.
 pub(super) fn between(git: &Runner, old: Option<&str>, new: &str) -> Outcome<Vec<Changed>> {
     let changed = if let Some(old) = old {
-        let call = git.call("diff-tree").args(["-r", "-z", "--raw", "--no-renames"]);
+        let call = git
+            .call("diff-tree")
+            .args(["-r", "-z", "--raw", "--no-renames"]);
         let call = call.args(["--no-abbrev", "--end-of-options", old, new]);
         parse_raw(&whole(call)?)
     } else {
@@ -168,7 +170,9 @@ fn parse_raw(bytes: &[u8]) -> Option<Vec<Changed>> {
 
 /// `MODE TYPE OID`, tab, path, NUL.
 fn parse_tree(bytes: &[u8]) -> Option<Vec<Changed>> {
-    let lines = bytes.split(|byte| *byte == 0).filter(|line| !line.is_empty());
+    let lines = bytes
+        .split(|byte| *byte == 0)
+        .filter(|line| !line.is_empty());
     let parse = |line: &[u8]| {
         let tab = line.iter().position(|byte| *byte == b'\t')?;
         let (head, path) = (line.get(..tab)?, line.get(tab + 1..)?);

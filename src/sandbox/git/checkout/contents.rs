@@ -30,12 +30,19 @@ pub(super) fn verify(
         return Ok(Vec::new());
     }
     let git = git.clone().work_tree(&tree.root).index(scratch);
-    refuse_filters(settings.call(&git, &["check-attr", "-z", "--stdin", "filter"]), changed)?;
+    refuse_filters(
+        settings.call(&git, &["check-attr", "-z", "--stdin", "filter"]),
+        changed,
+    )?;
     // Entries without the times of their files make git read every one of them.
     let mut lines = Vec::new();
     for change in changed {
         if let Some(old) = &change.old {
-            put(&mut lines, &format!("{:o} {}", old.mode, old.oid), &change.path);
+            put(
+                &mut lines,
+                &format!("{:o} {}", old.mode, old.oid),
+                &change.path,
+            );
         }
     }
     let call = settings.call(&git, &["update-index", "-z", "--index-info"]);
@@ -51,7 +58,10 @@ pub(super) fn verify(
         .split(|byte| *byte == 0)
         .filter(|path| !path.is_empty())
         .collect();
-    let known: HashSet<&[u8]> = changed.iter().map(|change| change.path.as_slice()).collect();
+    let known: HashSet<&[u8]> = changed
+        .iter()
+        .map(|change| change.path.as_slice())
+        .collect();
     if !dirty.is_subset(&known) {
         return Err(unreadable());
     }

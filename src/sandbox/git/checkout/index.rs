@@ -3,7 +3,7 @@
 use super::super::program::Runner;
 use super::changed::{Changed, unreadable, whole};
 use super::layout::conflict;
-use super::worktree::Settings;
+use super::worktree::{Settings, WorkTree};
 use crate::error::{Conflict, ParticipantError};
 use crate::fs::{self, CopyWish, Dir};
 use crate::sandbox::Outcome;
@@ -51,7 +51,9 @@ pub(super) fn staged(git: &Runner, index: &Path, changed: &[Changed]) -> Outcome
         .map(|change| change.path.as_slice())
         .collect();
     for change in changed {
-        let here = lines.get(change.path.as_slice()).map_or(&[][..], Vec::as_slice);
+        let here = lines
+            .get(change.path.as_slice())
+            .map_or(&[][..], Vec::as_slice);
         if let Some(theirs) = differs(change, here) {
             found.conflicts.push(conflict(change, theirs));
         }
@@ -67,7 +69,9 @@ pub(super) fn staged(git: &Runner, index: &Path, changed: &[Changed]) -> Outcome
             && let Some(path) = in_the_way(&lines, change, &gone)
         {
             let path = String::from_utf8_lossy(path).escape_debug().to_string();
-            found.conflicts.push(conflict(change, format!("{path} is staged")));
+            found
+                .conflicts
+                .push(conflict(change, format!("{path} is staged")));
         }
     }
     Ok(found)
@@ -93,7 +97,12 @@ fn in_the_way<'l>(
     gone: &HashSet<&[u8]>,
 ) -> Option<&'l [u8]> {
     let stays = |path: &[u8]| !gone.contains(path);
-    for (end, _) in change.path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+    for (end, _) in change
+        .path
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'/')
+    {
         let above = change.path.get(..end)?;
         if let Some((path, _)) = lines.get_key_value(above)
             && stays(path)
@@ -113,7 +122,10 @@ fn in_the_way<'l>(
 /// `TAG MODE OID STAGE`, tab, path, NUL.
 fn parse(list: &[u8]) -> Option<BTreeMap<&[u8], Vec<Line>>> {
     let mut lines: BTreeMap<&[u8], Vec<Line>> = BTreeMap::new();
-    for line in list.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+    for line in list
+        .split(|byte| *byte == 0)
+        .filter(|line| !line.is_empty())
+    {
         let tab = line.iter().position(|byte| *byte == b'\t')?;
         let (head, path) = (line.get(..tab)?, line.get(tab + 1..)?);
         let mut parts = std::str::from_utf8(head).ok()?.split(' ');
@@ -135,16 +147,20 @@ fn parse(list: &[u8]) -> Option<BTreeMap<&[u8], Vec<Line>>> {
 /// # Errors
 /// What git says.
 pub(super) fn update(
-    git: &Runner,
-    settings: &Settings,
+    (git, settings): (&Runner, &Settings),
+    tree: &WorkTree,
     index: &Path,
     (changed, staged): (&[Changed], &Staged),
 ) -> Outcome<()> {
-    let git = git.clone().index(index);
+    let git = git.clone().work_tree(&tree.root).index(index);
     let (mut removed, mut added) = (Vec::new(), Vec::new());
     for change in changed {
         if let Some(new) = &change.new {
-            put(&mut added, &format!("{:o} {}", new.mode, new.oid), &change.path);
+            put(
+                &mut added,
+                &format!("{:o} {}", new.mode, new.oid),
+                &change.path,
+            );
         } else if let Some(old) = &change.old {
             let zero = "0".repeat(old.oid.len());
             put(&mut removed, &format!("0 {zero}"), &change.path);

@@ -88,7 +88,8 @@ fn path_of(key: &[u8]) -> Vec<u8> {
 }
 
 fn is_below(key: &[u8], top: &[u8]) -> bool {
-    key.strip_prefix(top).is_some_and(|rest| rest.first() == Some(&0))
+    key.strip_prefix(top)
+        .is_some_and(|rest| rest.first() == Some(&0))
 }
 
 fn nodes_of<'a>(changed: &[&'a Changed]) -> BTreeMap<Vec<u8>, Node<'a>> {
@@ -230,20 +231,18 @@ impl<'a> Planner<'_, 'a> {
     ) -> Outcome<Go> {
         match now {
             None => batch.create(path)?,
-            Some(now) if now.kind == FileKind::Directory => {
-                match self.strangers(batch, path)? {
-                    Ok(digest) if batch.replace(path, Some(digest.clone()))? => {
-                        self.verify_below(batch, below)?;
-                    }
-                    Ok(_) => self.conflict(change, "nothing".to_owned()),
-                    Err(strangers) => {
-                        for stranger in strangers {
-                            self.stranger(change, &stranger);
-                        }
-                        return Ok(Go::Past);
-                    }
+            Some(now) if now.kind == FileKind::Directory => match self.strangers(batch, path)? {
+                Ok(digest) if batch.replace(path, Some(digest.clone()))? => {
+                    self.verify_below(batch, below)?;
                 }
-            }
+                Ok(_) => self.conflict(change, "nothing".to_owned()),
+                Err(strangers) => {
+                    for stranger in strangers {
+                        self.stranger(change, &stranger);
+                    }
+                    return Ok(Go::Past);
+                }
+            },
             Some(now) => {
                 self.conflict(change, in_the_way(&now));
                 return Ok(Go::Past);
@@ -292,11 +291,7 @@ impl<'a> Planner<'_, 'a> {
     }
 
     /// The digest of a directory in which everything is of the old commit and goes.
-    fn strangers(
-        &self,
-        batch: &mut Batch,
-        path: &Path,
-    ) -> Outcome<Result<String, Vec<Stranger>>> {
+    fn strangers(&self, batch: &mut Batch, path: &Path) -> Outcome<Result<String, Vec<Stranger>>> {
         batch.strangers(path, &mut |path, now| {
             let Some(node) = self.nodes.get(&key_of(path.as_os_str().as_bytes())) else {
                 return false;

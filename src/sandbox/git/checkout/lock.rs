@@ -42,7 +42,9 @@ impl IndexLock {
         Self {
             git_dir,
             home,
-            text: format!("planbox {token}\nheld while a plan is committed; see: planbox recover\n"),
+            text: format!(
+                "planbox {token}\nheld while a plan is committed; see: planbox recover\n"
+            ),
         }
     }
 

@@ -5,10 +5,10 @@
 //! ignored file in the way of a new one are never overwritten. What the commit does not change is
 //! not looked at.
 //!
-//! The files are renamed by the machinery of the directory participant (see `directory/batch.rs`),
-//! and so is the index, as the only file of a second batch in the git directory: staged, exchanged,
-//! verified after the exchange, taken back the same way. From the first rename until the reference
-//! is moved, `index.lock` of the work tree is held, so that no git of the user comes between.
+//! The files are renamed by the machinery of the directory participant (see `directory/batch.rs`);
+//! the index changes places with a new one that was made from a copy of it, so that everything
+//! staged beside the commit stays. From the first rename until the reference is moved,
+//! `index.lock` of the work tree is held, so that no git of the user comes between.
 //!
 //! Which branch is checked out is asked under that lock. If it is another one by then, this work
 //! tree stays as it is and only the reference moves; the answer is written down before anything
@@ -21,6 +21,7 @@ mod index;
 mod layout;
 mod lock;
 mod prepare;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod worktree;
@@ -30,7 +31,7 @@ pub(in crate::sandbox::git) use worktree::WorkTree;
 
 use super::program::{Oid, Runner};
 use crate::error::{Conflict, Fault, ParticipantError};
-use crate::fs::{self, Dir, Time};
+use crate::fs::{self, Dir};
 use crate::sandbox::directory::{Batch, Bytes, DirectoryKind, Given};
 use crate::sandbox::{Kind as _, Outcome, Place, Sandbox, Work};
 use lock::IndexLock;
@@ -39,6 +40,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use swap::{Swap, Yard};
 
 /// Version of the redo.
 const VERSION: u32 = 1;
@@ -51,9 +53,6 @@ const IN_GIT_DIR: &str = "planbox";
 
 /// The batch of the files.
 const TREE: &str = "tree";
-
-/// The batch of the index.
-const INDEX: &str = "index";
 
 /// The redo as a file, for a caller that has none.
 const REDO: &str = "redo";
@@ -83,33 +82,13 @@ pub(in crate::sandbox::git) struct CheckoutRedo {
     /// The files; none if only the index changes.
     tree: Option<Given>,
     /// The index.
-    index: Given,
-    /// Where the new index waits.
-    slot: Slot,
-}
-
-/// A staged index: its stat data are filled in just before it is put in place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Slot {
-    path: Bytes,
-    id: (u64, u64),
-    size: u64,
-    mtime: Time,
+    index: Swap,
 }
 
 impl CheckoutRedo {
     fn home(&self) -> PathBuf {
-        path(&self.home)
+        PathBuf::from(OsStr::from_bytes(&self.home.0))
     }
-
-    fn parts(&self) -> impl Iterator<Item = (&'static str, &Given)> {
-        let tree = self.tree.as_ref().map(|given| (TREE, given));
-        tree.into_iter().chain([(INDEX, &self.index)])
-    }
-}
-
-fn path(bytes: &Bytes) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(&bytes.0))
 }
 
 /// One work tree that follows its branch.
@@ -154,11 +133,16 @@ impl Checkout {
     /// [`Fault::Hazard`] if it holds an original that could not be put back.
     pub(in crate::sandbox::git) fn clear(&self) -> Outcome<()> {
         for home in self.homes() {
-            let Some(redo) = stored(&home)? else { continue };
-            for (name, given) in redo.parts() {
-                if let Ok(mut part) = self.part(&home, name, given) {
-                    part.unseal()?;
-                }
+            let Some((dir, redo)) = stored(&home)? else {
+                continue;
+            };
+            let given = redo.tree.as_ref();
+            if let Some(Ok(mut part)) = given.map(|given| self.part(&home, given)) {
+                part.unseal()?;
+            }
+            if carry::holds_index(&dir, &redo)? {
+                let why = "the index from before was displaced and could not be put back";
+                return Err(ParticipantError::new(Fault::Hazard, why).at(home));
             }
         }
         self.remove(&Work::silent())
@@ -181,9 +165,7 @@ impl Checkout {
             if let Ok(git_dir) = Dir::open(&self.tree.git_dir) {
                 IndexLock::new(git_dir, dir, &self.place.token).release()?;
             }
-            for (root, name) in [(&self.tree.root, TREE), (&self.tree.git_dir, INDEX)] {
-                Batch::sweep(root, &self.inner(&home, name))?;
-            }
+            Batch::sweep(&self.tree.root, &self.inner(&home))?;
             let (Some(parent), Some(name)) = (home.parent(), home.file_name()) else {
                 continue;
             };
@@ -242,22 +224,30 @@ impl Checkout {
         make().map_err(|error| ParticipantError::io("make the checkout", &self.place.dir, error))
     }
 
-    /// The place of one of the two batches.
-    fn inner(&self, home: &Path, name: &str) -> Place {
+    /// The place of the files.
+    fn inner(&self, home: &Path) -> Place {
         Place {
-            dir: home.join(name),
+            dir: home.join(TREE),
             ..self.place.clone()
         }
     }
 
-    /// One of the two batches, to carry it out.
-    fn part(&self, home: &Path, name: &str, given: &Given) -> Outcome<Box<dyn Sandbox>> {
-        DirectoryKind.reopen(&given.record, &self.inner(home, name))
+    /// The files, to carry them out.
+    fn part(&self, home: &Path, given: &Given) -> Outcome<Box<dyn Sandbox>> {
+        DirectoryKind.reopen(&given.record, &self.inner(home))
+    }
+
+    fn yard<'a>(&'a self, git: &'a Runner, home: &'a Dir) -> Yard<'a> {
+        Yard {
+            git,
+            tree: &self.tree,
+            home,
+        }
     }
 }
 
 /// The redo that a `prepare` which came to its end left in `home`.
-fn stored(home: &Path) -> Outcome<Option<CheckoutRedo>> {
+fn stored(home: &Path) -> Outcome<Option<(Dir, CheckoutRedo)>> {
     let failed = |error| ParticipantError::io("read the checkout", home, error);
     let Some(dir) = maybe(Dir::open(home)).map_err(failed)? else {
         return Ok(None);
@@ -268,7 +258,7 @@ fn stored(home: &Path) -> Outcome<Option<CheckoutRedo>> {
     let redo = serde_json::from_slice(&bytes).map_err(|error| {
         ParticipantError::new(Fault::Corrupt, format!("not ours to read: {error}")).at(home)
     })?;
-    Ok(Some(redo))
+    Ok(Some((dir, redo)))
 }
 
 /// `None` instead of "not found".

@@ -1,20 +1,20 @@
 //! Checking a work tree and making ready what it needs.
 
 use super::changed::{Changed, between};
-use super::index::{copy, staged, update};
+use super::index::{staged, update};
 use super::layout::lay_out;
 use super::lock::IndexLock;
+use super::swap::{self, Swap};
 use super::worktree::{Settings, left_out};
 use super::{
-    Bytes, Checkout, CheckoutRedo, CheckoutVote, INDEX, Move, REDO, Runner, Slot, TREE, VERSION,
-    carry, contents,
+    Bytes, Checkout, CheckoutRedo, CheckoutVote, Move, REDO, Runner, TREE, VERSION, carry, contents,
 };
 use crate::error::{Conflict, Fault, ParticipantError};
-use crate::fs::{self, Dir, FileKind};
+use crate::fs::{self, Dir};
 use crate::sandbox::directory::{Batch, Given};
 use crate::sandbox::{Outcome, Work};
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The index as git has it, brought to the new commit; nobody changes it afterwards.
@@ -57,9 +57,7 @@ pub(super) fn prepare(
     let home = checkout.make_home()?;
     let failed = |error| ParticipantError::io("make the checkout", &home, error);
     let dir = Dir::open(&home).map_err(failed)?;
-    for name in [TREE, INDEX] {
-        dir.make_dir(OsStr::new(name), 0o700).map_err(failed)?;
-    }
+    dir.make_dir(OsStr::new(TREE), 0o700).map_err(failed)?;
     let git_dir = Dir::open(&checkout.tree.git_dir).map_err(failed)?;
     let lock = IndexLock::new(git_dir, dir.dup().map_err(failed)?, &checkout.place.token);
     lock.make()?;
@@ -73,7 +71,7 @@ pub(super) fn prepare(
         new: new.as_str(),
         work,
     };
-    let (index, slot, tree) = match job.halves(&changed)? {
+    let (index, tree) = match job.halves(&changed)? {
         Ok(halves) => halves,
         Err(conflicts) => return Ok(CheckoutVote::Conflict(conflicts)),
     };
@@ -83,7 +81,6 @@ pub(super) fn prepare(
         home: Bytes::from(home.as_path()),
         tree,
         index,
-        slot,
     };
     job.store(&redo)?;
     Ok(CheckoutVote::Ready(Box::new(redo)))
@@ -94,28 +91,18 @@ impl Job<'_> {
         ParticipantError::io("make the checkout", &self.home, error)
     }
 
-    fn halves(&self, changed: &[Changed]) -> Outcome<Halves<(Given, Slot, Option<Given>)>> {
+    fn halves(&self, changed: &[Changed]) -> Outcome<Halves<(Swap, Option<Given>)>> {
         let tree = &self.checkout.tree;
-        // Looked at before it is read: whatever changes it afterwards is seen at apply.
-        let mut index = Batch::begin(&tree.git_dir, &self.checkout.inner(&self.home, INDEX))?;
-        match index.look(Path::new("index"))? {
-            Some(stat) if stat.kind == FileKind::File => {
-                index.replace(Path::new("index"), None)?;
-            }
-            None => index.create(Path::new("index"))?,
-            Some(_) => {
-                let why = "the index is not a file";
-                let at = tree.git_dir.join("index");
-                return Err(ParticipantError::new(Fault::Refused, why).at(at));
-            }
-        }
         let git_dir = Dir::open(&tree.git_dir).map_err(|error| self.failed(error))?;
         refuse_split(&git_dir)?;
-        copy((&git_dir, "index"), (&self.dir, PRISTINE))?;
-        let mut staged = staged(self.git, &self.home.join(PRISTINE), changed)?;
+        let yard = self.checkout.yard(self.git, &self.dir);
+        let base = swap::take_copy(yard)?;
+        let pristine = self.home.join(PRISTINE);
+        let theirs = swap::entries(self.git, &pristine)?;
+        let mut staged = staged(self.git, &pristine, changed)?;
         let mut conflicts = std::mem::take(&mut staged.conflicts);
         self.skip_new(changed, &mut staged.skipped)?;
-        let mut batch = Batch::begin(&tree.root, &self.checkout.inner(&self.home, TREE))?;
+        let mut batch = Batch::begin(&tree.root, &self.checkout.inner(&self.home))?;
         // A file that is there is one of the work tree, whatever the rules say.
         for change in changed {
             if staged.skipped.contains(&change.path) && batch.look(change.as_path())?.is_some() {
@@ -141,15 +128,15 @@ impl Job<'_> {
         }
         let to = (self.home.join(WHOLE), batch.fresh());
         contents::write(with, self.new, (&to.0, &to.1), &layout.write)?;
-        update(self.git, &self.settings, &self.home.join(PRISTINE), (changed, &staged))?;
-        let (index, slot) = self.seal_index(index)?;
+        update(with, tree, &pristine, (changed, &staged))?;
+        let index = Swap::make(yard, base, theirs)?;
         let tree = if batch.is_empty() {
             None
         } else {
             batch.fill()?;
             Some(batch.finish()?)
         };
-        Ok(Ok((index, slot, tree)))
+        Ok(Ok((index, tree)))
     }
 
     /// Adds the new paths that the rules of a sparse work tree leave out.
@@ -169,23 +156,6 @@ impl Job<'_> {
         let out = left_out((&self.checkout.tree, self.git), cone, &new)?;
         skipped.extend(out.into_iter().map(<[u8]>::to_vec));
         Ok(())
-    }
-
-    /// Stages a copy of the new index.
-    fn seal_index(&self, mut batch: Batch) -> Outcome<(Given, Slot)> {
-        let fresh = Dir::open(&batch.fresh()).map_err(|error| self.failed(error))?;
-        copy((&self.dir, PRISTINE), (&fresh, "index"))?;
-        batch.fill()?;
-        let path = batch.only_slot();
-        let slot = carry::staged(&path)?.ok_or_else(|| {
-            ParticipantError::new(Fault::Lost, "the new index is gone").at(&path)
-        })?;
-        let given = batch.finish()?;
-        let pristine = self.dir.read_file(OsStr::new(PRISTINE));
-        pristine
-            .and_then(fs::sync_all)
-            .map_err(|error| self.failed(error))?;
-        Ok((given, slot))
     }
 
     /// Leaves the redo for `clear`, removes what is not needed any more, and makes all durable.
@@ -226,7 +196,8 @@ fn refuse_split(git_dir: &Dir) -> Outcome<()> {
     let failed = |error| ParticipantError::io("read the git directory", git_dir.path(), error);
     for (name, _) in git_dir.entries().map_err(failed)?.iter() {
         if name.as_encoded_bytes().starts_with(b"sharedindex.") {
-            let why = "a split index is not supported; `git update-index --no-split-index` joins it";
+            let why =
+                "a split index is not supported; `git update-index --no-split-index` joins it";
             return Err(ParticipantError::new(Fault::Refused, why).at(git_dir.path().join(name)));
         }
     }

@@ -137,7 +137,12 @@ impl Settings {
         if let Some(value @ ("lf" | "crlf" | "native")) = word(&values, "core.eol") {
             pass("core.eol", value);
         }
-        let flags = ["core.filemode", "core.symlinks", "core.ignorecase", "core.precomposeunicode"];
+        let flags = [
+            "core.filemode",
+            "core.symlinks",
+            "core.ignorecase",
+            "core.precomposeunicode",
+        ];
         for name in flags {
             if let Some(value) = is_true(&values, name) {
                 pass(name, if value { "true" } else { "false" });
@@ -163,7 +168,10 @@ fn load(file: &Path, values: &mut HashMap<String, Option<String>>) -> Outcome<()
     }
     let list = Runner::nowhere().call("config").arg("--file").arg(file);
     let list = whole(list.args(["--no-includes", "-z", "--list"]))?;
-    for line in list.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+    for line in list
+        .split(|byte| *byte == 0)
+        .filter(|line| !line.is_empty())
+    {
         let line = std::str::from_utf8(line).unwrap_or_default();
         match line.split_once('\n') {
             Some((name, value)) => values.insert(name.to_owned(), Some(value.to_owned())),
