@@ -22,6 +22,7 @@
 
 mod apply;
 mod attributes;
+mod batch;
 mod check;
 mod copying;
 mod delta;
@@ -58,5 +59,8 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::sandbox) use batch::{Batch, Given, Stranger};
+pub(in crate::sandbox) use private::guards_at;
 pub use resource::{Directory, DirectoryKind};
+pub(in crate::sandbox) use text::Bytes;
 pub use view::{ViewChoice, ViewKind};
