@@ -19,12 +19,18 @@ use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 type Done<T = ()> = Result<T, Box<dyn Error>>;
 
-fn main() -> Done {
-    run(&mut io::stdout().lock())
+fn main() -> ExitCode {
+    match run(&mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(io::stderr(), "four_kinds: {error}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The whole story, told to `out`. An error if anything is not as it is said to be.
@@ -132,10 +138,7 @@ impl World {
     /// What is really there, in all four.
     fn manifest(&self) -> Done<String> {
         let site = fs::read_to_string(self.site())?;
-        let refs = self.git(&[
-            "for-each-ref",
-            "--format=%(refname:short) %(objectname:short)",
-        ])?;
+        let tip = self.git(&["rev-parse", "--short", "main"])?;
         let status = self.git(&["status", "--porcelain"])?;
         let tree = fs::read_to_string(self.home.join("app/VERSION"))?;
         let database = rusqlite::Connection::open(self.home.join("data.db"))?;
@@ -143,9 +146,9 @@ impl World {
         let rows: String = database.query_row(rows, [], |row| row.get(0))?;
         let value = self.live.snapshot();
         Ok(format!(
-            "  directory  {site}\n  git        {} with {tree}{}\n  sqlite     {rows}\n  \
+            "  directory  {site}\n  git        main at {} with {tree}{}\n  sqlite     {rows}\n  \
              value      {}, {}\n",
-            refs.trim(),
+            tip.trim(),
             if status.is_empty() { "" } else { ", not clean" },
             value.version(),
             value.value()

@@ -67,7 +67,7 @@ SCRIPT
 
 say "1. It works in a private view of each; all three are committed together."
 planbox run release-2 --dir site=site --git app=app#main --sqlite data=data.db \
-    -m 'Version 2' -- sh "$home/release.sh" 2
+    -m 'Version 2' --author 'Ada Example <ada@example.org>' -- sh "$home/release.sh" 2
 really
 
 say "2. A plan that is opened, worked in and looked at before it is committed."

@@ -154,12 +154,13 @@ pub(crate) struct Author {
 /// Reads `Name <email>`. Both end up in one line of a commit, so neither can hold a line feed.
 fn parse_author(text: &str) -> Result<Author, String> {
     let wrong = || "write it like 'Ada Lovelace <ada@example.org>', in one line".to_owned();
+    if text.contains(char::is_control) {
+        return Err(wrong());
+    }
     let inside = text.trim().strip_suffix('>').ok_or_else(wrong)?;
     let (name, email) = inside.rsplit_once('<').ok_or_else(wrong)?;
     let (name, email) = (name.trim(), email.trim());
-    let plain = |part: &str| {
-        !part.is_empty() && !part.contains(|c: char| c == '<' || c == '>' || c.is_control())
-    };
+    let plain = |part: &str| !part.is_empty() && !part.contains(['<', '>']);
     if !(plain(name) && plain(email)) {
         return Err(wrong());
     }
@@ -388,6 +389,8 @@ mod tests {
             "Ada <a@b> x",
             "Ada <a@b>\nx <c@d>",
             "A\nda <a@b>",
+            "Ada\n<a@b>",
+            "Ada <a@b>\n",
             "Ada <a\n@b>",
             "Ada <<a@b>>",
         ] {
