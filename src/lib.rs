@@ -39,6 +39,7 @@
 //! |---|---|
 //! | open, commit, roll back, recover | [`SandboxManager`], [`Plan`] |
 //! | change a directory tree | [`Directory`] |
+//! | commit to a branch of a git repository | [`Git`] |
 //! | change a value in memory | [`Value`] over a [`VersionRegister`] |
 //! | take part with something of your own | [`sandbox`] |
 //! | only the keyed locks | [`lock`] |
@@ -72,7 +73,7 @@ pub use plan::{
     ReceiptBody, Recovered, ResourceDiff, ResourceReceipt, summary,
 };
 pub use register::{RegisterError, Snapshot, VersionRegister};
-pub use sandbox::{Action, Change, Changes, Directory, Resource, Sandbox, Value};
+pub use sandbox::{Action, Change, Changes, Directory, Git, Resource, Sandbox, Value};
 pub use state::{IllegalMove, PlanEvent, PlanState};
 
 /// Mechanisms that a negative control takes out of a debug build.

@@ -45,6 +45,7 @@ pub mod value;
 
 pub use change::{Action, Change, Changes, Section};
 pub use directory::Directory;
+pub use git::Git;
 pub use value::Value;
 
 /// The outcome of a participant's step.

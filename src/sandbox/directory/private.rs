@@ -213,7 +213,7 @@ pub(in crate::sandbox) fn guards_at(path: &Path) -> Outcome<Vec<Guard>> {
 }
 
 /// Removes everything in the place, and keeps the place. Nothing to do if it is gone.
-pub(super) fn empty(place: &Place, work: &Work<'_>) -> Outcome<()> {
+pub(in crate::sandbox) fn empty(place: &Place, work: &Work<'_>) -> Outcome<()> {
     let failed = |error| ParticipantError::io("remove the sandbox", &place.dir, error);
     let Some(dir) = maybe(Dir::open(&place.dir)).map_err(failed)? else {
         return Ok(());

@@ -77,8 +77,7 @@ fn join(joined: Result<Outcome<()>, Box<dyn std::any::Any + Send>>) -> Outcome<(
 fn wait(finished: &channel::Receiver<()>, work: Option<Work<'_>>) -> Outcome<()> {
     let Some(work) = work else {
         // The sender is only ever dropped: that is the signal.
-        drop(finished.recv());
-        return Ok(());
+        return finished.recv().or(Ok(()));
     };
     loop {
         match finished.recv_timeout(LOOK) {

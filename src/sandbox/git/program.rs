@@ -11,6 +11,7 @@ use crate::sandbox::{Outcome, Work};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -191,7 +192,7 @@ impl Runner {
             name,
             args: Vec::new(),
             env: Vec::new(),
-            input: Vec::new(),
+            input: Input::Nothing,
             work: None,
         }
     }
@@ -267,13 +268,11 @@ impl Runner {
 /// A path as git reads it in a list of object directories: in quotes, with every byte that is not
 /// plain as three octal digits.
 pub(super) fn quote(path: &Path) -> OsString {
-    use std::fmt::Write as _;
     let mut quoted = String::from("\"");
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'"' | b'\\' | 0..=31 | 127.. => {
-                // Writing into a string cannot fail.
-                drop(write!(quoted, "\\{byte:03o}"));
+                quoted.push_str(&format!("\\{byte:03o}"));
             }
             plain => quoted.push(char::from(*plain)),
         }
@@ -289,8 +288,16 @@ pub(super) struct Call<'a> {
     name: &'static str,
     args: Vec<OsString>,
     env: Vec<(&'static str, OsString)>,
-    input: Vec<u8>,
+    input: Input,
     work: Option<Work<'a>>,
+}
+
+/// What a call reads.
+#[derive(Debug)]
+enum Input {
+    Nothing,
+    Bytes(Vec<u8>),
+    File(File),
 }
 
 /// How a call of git ended.
@@ -326,7 +333,13 @@ impl<'a> Call<'a> {
 
     /// What it reads.
     pub(super) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.input = bytes.into();
+        self.input = Input::Bytes(bytes.into());
+        self
+    }
+
+    /// The file it reads, from where that stands.
+    pub(super) fn input_file(mut self, file: File) -> Self {
+        self.input = Input::File(file);
         self
     }
 
@@ -355,16 +368,25 @@ impl<'a> Call<'a> {
             _ => self.name.to_owned(),
         };
         command.args(&self.args).envs(self.env);
-        command.stdin(if self.input.is_empty() {
-            Stdio::null()
-        } else {
-            Stdio::piped()
-        });
+        let bytes = match self.input {
+            Input::Bytes(bytes) if !bytes.is_empty() => {
+                command.stdin(Stdio::piped());
+                bytes
+            }
+            Input::File(file) => {
+                command.stdin(file);
+                Vec::new()
+            }
+            _ => {
+                command.stdin(Stdio::null());
+                Vec::new()
+            }
+        };
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command
             .spawn()
             .map_err(|error| ParticipantError::io("start git", program, error))?;
-        let ended = pipes::attend(child, &self.input, self.work, each)?;
+        let ended = pipes::attend(child, &bytes, self.work, each)?;
         let Some(code) = ended.status.code() else {
             let why = format!("git {about} was killed ({})", ended.status);
             return Err(ParticipantError::new(Fault::Interrupted, why));

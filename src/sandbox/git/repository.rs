@@ -152,6 +152,13 @@ impl Repository {
         }
     }
 
+    /// True if objects may be missing here, because another repository promised them.
+    pub(super) fn is_partial(&self) -> Outcome<bool> {
+        let pattern = r"^(extensions\.partialclone|remote\..*\.promisor)$";
+        let call = self.runner().call("config");
+        Ok(call.args(["--get-regexp", pattern]).answer()?.code == 0)
+    }
+
     /// What the reference `name` is.
     pub(super) fn state(&self, name: &str) -> Outcome<RefState> {
         let format = "--format=%(refname)%00%(objectname)%00%(symref)";
@@ -268,7 +275,7 @@ impl Repository {
         const NAMED: [(&str, &str, &str); 3] = [
             ("rebase-merge", "head-name", "rebase"),
             ("rebase-apply", "head-name", "rebase"),
-            (".", "BISECT_START", "bisect"),
+            ("", "BISECT_START", "bisect"),
         ];
         for tree in trees {
             let dir = open(&tree.git_dir)?;
