@@ -11,6 +11,7 @@
 mod cli;
 mod commit;
 mod crash;
+mod git;
 mod manager;
 mod processes;
 mod support;

@@ -168,7 +168,12 @@ impl Private {
         let kept = Kept {
             tree: tree.cloned(),
         };
-        store(&self.store()?, KEPT, &kept, Firmness::Visible).map(drop)
+        let firmness = if tree.is_some() {
+            Firmness::Durable
+        } else {
+            Firmness::Visible
+        };
+        store(&self.store()?, KEPT, &kept, firmness).map(drop)
     }
 
     /// The note, if there is one. One that cannot be read was written by nobody of ours.
