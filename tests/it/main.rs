@@ -12,6 +12,7 @@ mod cli;
 mod commit;
 mod crash;
 mod git;
+mod git_checkout;
 mod manager;
 mod marker;
 mod processes;

@@ -78,8 +78,8 @@ impl Batch {
         let dir = Dir::open(root).map_err(|error| gone(root, "the directory", error))?;
         let store = Dir::open(&place.dir).map_err(failed)?;
         let side = Side::choose(&dir, &store).map_err(failed)?;
-        let site = Site { side, place };
-        let (staging, staging_path) = (site.make(&dir)?, site.path(&dir));
+        let at = Site { side, place };
+        let (staging, staging_path) = (at.make(&dir)?, at.path(&dir));
         let fresh = staging.dir.make_dir(OsStr::new(FRESH), 0o700);
         fresh.map_err(failed)?;
         Ok(Self {

@@ -62,5 +62,4 @@ mod tests;
 pub(in crate::sandbox) use batch::{Batch, Given, Stranger};
 pub(in crate::sandbox) use private::guards_at;
 pub use resource::{Directory, DirectoryKind};
-pub(in crate::sandbox) use text::Bytes;
 pub use view::{ViewChoice, ViewKind};

@@ -1,15 +1,15 @@
 //! Moving the work tree along, and back.
 
 use super::lock::IndexLock;
-use super::{Checkout, CheckoutRedo, Runner};
-use crate::error::{Fault, ParticipantError};
+use super::{Checkout, CheckoutRedo, Runner, WorkTree};
+use crate::error::{Conflict, Fault, ParticipantError, Shown};
 use crate::fs::Dir;
 use crate::sandbox::{Outcome, Work};
 use std::ffi::OsStr;
 use std::io;
 
 /// Moves the reference, if that is not done yet: called while `index.lock` is held.
-pub(in crate::sandbox::git) type MoveRef<'a> = &'a mut dyn FnMut() -> Outcome<()>;
+pub(in crate::sandbox::git) type MoveRef<'a> = dyn FnMut() -> Outcome<()> + 'a;
 
 /// What an apply found: the name of an empty file, so that writing it down is a rename.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Checkout {
         &self,
         git: &Runner,
         redo: &CheckoutRedo,
-        (work, move_ref): (&Work<'_>, MoveRef<'_>),
+        (work, move_ref): (&Work<'_>, &mut MoveRef<'_>),
     ) -> Outcome<()> {
         let Some(ends) = self.ends(redo)? else {
             return move_ref();
@@ -116,6 +116,12 @@ impl Checkout {
         }
         let found = if self.tree.is_on(name)? {
             Verdict::Go
+        } else if WorkTree::find(&self.tree.common, name)?.is_some() {
+            let theirs = "checked out in another work tree".to_owned();
+            let (base, ours) = ("checked out here".to_owned(), "moved along".to_owned());
+            let place = Shown(&self.tree.root).to_string();
+            let conflict = Conflict::new(place, base, theirs, ours);
+            return Err(ParticipantError::conflict(vec![conflict]));
         } else {
             Verdict::Stay
         };
@@ -132,7 +138,7 @@ impl Checkout {
         &self,
         git: &Runner,
         redo: &CheckoutRedo,
-        (work, move_back): (&Work<'_>, MoveRef<'_>),
+        (work, move_back): (&Work<'_>, &mut MoveRef<'_>),
     ) -> Outcome<()> {
         let Some(ends) = self.ends(redo)? else {
             return move_back();

@@ -163,7 +163,7 @@ impl<'a> Planner<'_, 'a> {
         now: Option<Stat>,
     ) -> Outcome<Go> {
         match (&change.old, &change.new, now) {
-            (Some(_), None, None) => {}
+            (Some(_), None, None) | (None, None, _) => {}
             (Some(_), Some(_), None) => self.conflict(change, "nothing".to_owned()),
             (Some(old), new, Some(now)) => {
                 if !self.fits(old, &now) {
@@ -191,7 +191,6 @@ impl<'a> Planner<'_, 'a> {
                     self.conflict(change, in_the_way(&now));
                 }
             }
-            (None, None, _) => {}
         }
         Ok(Go::Past)
     }

@@ -26,13 +26,15 @@ mod swap;
 mod tests;
 mod worktree;
 
-pub(in crate::sandbox::git) use carry::MoveRef;
+#[cfg(test)]
+use carry::MoveRef;
 pub(in crate::sandbox::git) use worktree::WorkTree;
 
 use super::program::{Oid, Runner};
 use crate::error::{Conflict, Fault, ParticipantError};
 use crate::fs::{self, Dir};
-use crate::sandbox::directory::{Batch, Bytes, DirectoryKind, Given};
+use crate::sandbox::directory::text::Bytes;
+use crate::sandbox::directory::{Batch, DirectoryKind, Given};
 use crate::sandbox::{Kind as _, Outcome, Place, Sandbox, Work};
 use lock::IndexLock;
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,8 @@ use super::lock::IndexLock;
 use super::swap::{self, Swap};
 use super::worktree::{Settings, left_out};
 use super::{
-    Bytes, Checkout, CheckoutRedo, CheckoutVote, Move, REDO, Runner, TREE, VERSION, carry, contents,
+    Bytes, Checkout, CheckoutRedo, CheckoutVote, Move, Oid, REDO, Runner, TREE, VERSION, carry,
+    contents,
 };
 use crate::error::{Conflict, Fault, ParticipantError};
 use crate::fs::{self, Dir};
@@ -49,7 +50,7 @@ pub(super) fn prepare(
     if !checkout.tree.is_on(name)? {
         return Ok(CheckoutVote::Nothing);
     }
-    let changed = between(git, old.map(|old| old.as_str()), new.as_str())?;
+    let changed = between(git, old.map(Oid::as_str), new.as_str())?;
     if changed.is_empty() {
         return Ok(CheckoutVote::Nothing);
     }

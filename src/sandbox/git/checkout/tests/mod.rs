@@ -175,20 +175,25 @@ impl World {
     }
 
     /// Moves the reference, as the sandbox does.
-    fn move_ref(&self, from: &Oid, to: &Oid) -> Outcome<()> {
+    fn move_ref(&self, from: &Oid, to: &Oid) {
         self.git(&["update-ref", MAIN, to.as_str(), from.as_str()]);
-        Ok(())
     }
 
     fn apply(&self, checkout: &Checkout, redo: &CheckoutRedo, new: &Oid) -> Outcome<()> {
         let old = self.head();
-        let mut moved = || self.move_ref(&old, new);
+        let mut moved = || {
+            self.move_ref(&old, new);
+            Ok(())
+        };
         checkout.apply(&self.runner(), redo, (&Work::silent(), &mut moved))
     }
 
     fn take_back(&self, checkout: &Checkout, redo: &CheckoutRedo, old: &Oid) -> Outcome<()> {
         let new = self.head();
-        let mut moved = || self.move_ref(&new, old);
+        let mut moved = || {
+            self.move_ref(&new, old);
+            Ok(())
+        };
         checkout.take_back(&self.runner(), redo, (&Work::silent(), &mut moved))
     }
 

@@ -139,7 +139,7 @@ fn the_first_commit_of_a_branch_is_checked_out() {
         world.git(&["update-ref", MAIN, new.as_str()]);
         Ok(())
     };
-    let with = (&Work::silent(), &mut born as super::super::MoveRef<'_>);
+    let with = (&Work::silent(), &mut born as &mut super::super::MoveRef<'_>);
     checkout.apply(&world.runner(), &redo, with).unwrap();
     checkout.discard(&Work::silent()).unwrap();
     world.assert_clean();

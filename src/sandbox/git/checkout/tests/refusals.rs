@@ -192,11 +192,14 @@ fn a_change_between_the_check_and_the_move_is_a_conflict() {
         world.put(path, "mine\n");
         let before = world.manifest();
         let mut moved = || -> Outcome<()> { panic!("the reference must not move") };
-        let with = (&Work::silent(), &mut moved as super::super::MoveRef<'_>);
+        let with = (
+            &Work::silent(),
+            &mut moved as &mut super::super::MoveRef<'_>,
+        );
         let applied = checkout.apply(&world.runner(), &redo, with);
         assert_eq!(fault(applied), Fault::Conflict, "{path}");
         let mut back = || Ok(());
-        let with = (&Work::silent(), &mut back as super::super::MoveRef<'_>);
+        let with = (&Work::silent(), &mut back as &mut super::super::MoveRef<'_>);
         checkout.take_back(&world.runner(), &redo, with).unwrap();
         assert_eq!(world.manifest(), before, "{path}");
         assert_eq!(
@@ -211,7 +214,7 @@ fn a_change_between_the_check_and_the_move_is_a_conflict() {
     world.git(&["add", "staged"]);
     assert_eq!(fault(world.apply(&checkout, &redo, &new)), Fault::Conflict);
     let mut back = || Ok(());
-    let with = (&Work::silent(), &mut back as super::super::MoveRef<'_>);
+    let with = (&Work::silent(), &mut back as &mut super::super::MoveRef<'_>);
     checkout.take_back(&world.runner(), &redo, with).unwrap();
     assert_eq!(world.git(&["status", "--porcelain"]), "A  staged");
     world.follow(&new);
