@@ -228,8 +228,11 @@ impl Resource for Git {
         self.name.as_ref()
     }
 
+    /// Looks at the branch, too: a misspelt one is refused before a plan is made for it.
     fn identify(&self) -> Outcome<Identity> {
-        Ok(self.find()?.identity)
+        let target = self.find()?;
+        target.base()?;
+        Ok(target.identity)
     }
 
     /// Writes nothing into the repository: the base is copied into the place, so that no garbage
