@@ -11,6 +11,8 @@
 mod cli;
 mod commit;
 mod crash;
+mod git;
+mod git_checkout;
 mod manager;
 mod marker;
 mod processes;
