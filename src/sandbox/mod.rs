@@ -77,6 +77,28 @@ pub trait Resource: fmt::Debug + Send + Sync {
     }
 }
 
+impl<R: Resource + ?Sized> Resource for Box<R> {
+    fn kind(&self) -> &'static str {
+        (**self).kind()
+    }
+
+    fn name(&self) -> Option<&ResourceName> {
+        (**self).name()
+    }
+
+    fn identify(&self) -> Outcome<Identity> {
+        (**self).identify()
+    }
+
+    fn open(&self, place: &Place, work: &Work<'_>) -> Outcome<Box<dyn Sandbox>> {
+        (**self).open(place, work)
+    }
+
+    fn is_volatile(&self) -> bool {
+        (**self).is_volatile()
+    }
+}
+
 /// Makes sandboxes of one kind again from their records, in any process.
 pub trait Kind: fmt::Debug + Send + Sync {
     /// The kind, as in [`Resource::kind`].

@@ -10,6 +10,7 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod commit;
+mod conformance;
 mod crash;
 mod manager;
 mod processes;

@@ -1,0 +1,26 @@
+//! The suite for participants: every kind passes it, and broken ones do not.
+
+mod broken;
+mod directory;
+
+mod shelf;
+mod value;
+
+pub(crate) use directory::directory;
+
+pub(crate) use shelf::shelf;
+pub(crate) use value::value;
+
+use planbox::conformance::RULES;
+
+#[test]
+fn the_rules_are_numbered_and_told_on_the_page_for_writers_of_participants() {
+    let page = include_str!("../../../docs/participants.md");
+    let words: Vec<&str> = page.split_whitespace().collect();
+    let page = words.join(" ");
+    for (number, rule) in (1..).zip(&RULES) {
+        assert_eq!(rule.number, number);
+        let line = format!("{number}. {}", rule.sentence);
+        assert!(page.contains(&line), "docs/participants.md: {line}");
+    }
+}
