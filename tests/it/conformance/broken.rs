@@ -31,7 +31,7 @@ pub(super) enum Defect {
 
 /// Each defect, and the rules that it breaks.
 const BREAKS: &[(Defect, &[u8])] = &[
-    (Defect::PrepareWrites, &[1, 6, 10, 16, 17]),
+    (Defect::PrepareWrites, &[1, 10, 11, 12, 16, 17]),
     (Defect::ViewFollows, &[2]),
     (Defect::DiffIsBlind, &[3, 10]),
     (Defect::SealDoesNotFreeze, &[4]),
@@ -39,11 +39,11 @@ const BREAKS: &[(Defect, &[u8])] = &[
     (Defect::OverlooksConflicts, &[6]),
     (Defect::WritesEverything, &[7]),
     (Defect::AppliesTooMuch, &[8]),
-    (Defect::AppliesTwice, &[9]),
-    (Defect::AppliesOnlyItsOwn, &[9]),
+    (Defect::AppliesTwice, &[9, 12]),
+    (Defect::AppliesOnlyItsOwn, &[9, 12]),
     (Defect::DropDeletesWork, &[10, 14]),
     (Defect::DiscardLeavesLitter, &[10, 14, 16]),
-    (Defect::TakeBackDoesNothing, &[11]),
+    (Defect::TakeBackDoesNothing, &[7, 11, 12, 13, 15, 16]),
     (Defect::TakeBackOverwrites, &[13]),
     (Defect::TouchesTheNeighbour, &[15]),
     (Defect::RecordIsNoJson, &[17]),
@@ -52,8 +52,8 @@ const BREAKS: &[(Defect, &[u8])] = &[
 
 /// The same for a shelf whose own commit decides.
 const BREAKS_MARKERS: &[(Defect, &[u8])] = &[
-    (Defect::ProbeAffirms, &[9]),
-    (Defect::ProbeDenies, &[9]),
+    (Defect::ProbeAffirms, &[9, 11, 12]),
+    (Defect::ProbeDenies, &[9, 12, 13]),
     (Defect::CommitsWhatWasDenied, &[11]),
 ];
 

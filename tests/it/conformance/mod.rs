@@ -2,11 +2,16 @@
 
 mod broken;
 mod directory;
+mod example;
 
+#[expect(dead_code, reason = "its main runs as an example")]
+#[path = "../../../docs/examples/participant.rs"]
+mod participant;
 mod shelf;
 mod value;
 
 pub(crate) use directory::directory;
+pub(crate) use example::settings;
 
 pub(crate) use shelf::shelf;
 pub(crate) use value::value;
