@@ -13,6 +13,7 @@ mod commit;
 mod conformance;
 mod crash;
 mod manager;
+mod model;
 mod processes;
 mod support;
 mod tidy;
