@@ -71,6 +71,19 @@ impl Opened {
         self.carry(&redo)?;
         Ok(redo)
     }
+
+    /// Settles what was carried out and discards the sandbox.
+    pub(super) fn wind_up(mut self, redo: &Redo) -> Step {
+        if self.sandbox.marker().is_none() {
+            done("settle", self.sandbox.settle(redo))?;
+        }
+        self.discard()
+    }
+
+    /// Discards the sandbox.
+    pub(super) fn discard(mut self) -> Step {
+        done("discard", self.sandbox.discard(&Work::silent()))
+    }
 }
 
 /// What a marker writes down.
@@ -214,19 +227,6 @@ impl Rig {
     /// All spots it has.
     pub(super) fn spots(&self) -> Vec<Spot> {
         Spot::ALL.into_iter().take(self.subject.spots()).collect()
-    }
-
-    /// Settles what was carried out and discards the sandbox.
-    pub(super) fn wind_up(&self, mut opened: Opened, redo: &Redo) -> Step {
-        if opened.sandbox.marker().is_none() {
-            done("settle", opened.sandbox.settle(redo))?;
-        }
-        self.discard(opened)
-    }
-
-    /// Discards the sandbox.
-    pub(super) fn discard(&self, mut opened: Opened) -> Step {
-        done("discard", opened.sandbox.discard(&Work::silent()))
     }
 
     /// Nothing that the participant made is left.

@@ -82,7 +82,7 @@ fn recovered(make: &Make<'_>, memory: Memory, story: (Died, Found), new: &str) -
     }
     done("settle", opened.sandbox.settle(&redo))?;
     let opened = rig.again(opened, memory)?;
-    rig.discard(opened)?;
+    opened.discard()?;
     rig.is(
         &when,
         if found == Found::Commit {

@@ -41,7 +41,7 @@ fn dropping_keeps(make: &Make<'_>, new: &str) -> Step {
         opened = rig.again(opened, memory)?;
         let redo = opened.commit()?;
         rig.is("after a commit by another", new)?;
-        rig.wind_up(opened, &redo)?;
+        opened.wind_up(&redo)?;
     }
     Ok(())
 }
@@ -63,6 +63,6 @@ pub(super) fn confined(make: &Make<'_>) -> Step {
         done("unseal", opened.sandbox.unseal())?;
         drop(opened.commit()?);
     }
-    rig.discard(opened)?;
+    opened.discard()?;
     rig.is_confined("by discard")
 }

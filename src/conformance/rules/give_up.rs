@@ -68,7 +68,7 @@ fn ended(make: &Make<'_>, reached: Reached, then: Then) -> Step {
         let changes = done("diff", opened.sandbox.diff(&Work::silent()))?;
         ensure(!changes.is_empty(), || format!("the work is lost, {when}"))?;
     }
-    rig.discard(opened)?;
+    opened.discard()?;
     rig.nothing_left()?;
     rig.is_old(&when)
 }

@@ -36,7 +36,7 @@ pub(super) fn survives(make: &Make<'_>) -> Step {
             "probe sees a stamp that nobody committed".to_owned()
         })?;
         rig.is("after a commit", &new)?;
-        rig.discard(opened)?;
+        opened.discard()?;
         rig.is("after discard", &new)?;
     }
     Ok(())
@@ -57,7 +57,7 @@ pub(super) fn never_decided(make: &Make<'_>) -> Step {
             return failed("a stamp was committed after probe had denied it");
         }
         rig.is_old("after a commit that probe had denied")?;
-        rig.discard(opened)?;
+        opened.discard()?;
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ pub(super) fn decides_once(make: &Make<'_>) -> Step {
                 format!("after a crash, committed: {decided}, but probe says {seen}")
             })?;
             rig.is("after a crash", if decided { &new } else { &rig.old })?;
-            rig.discard(opened)?;
+            opened.discard()?;
         }
     }
     Ok(())
@@ -98,6 +98,6 @@ pub(super) fn stays_committed(make: &Make<'_>) -> Step {
     ensure(probed(&mut opened, &redo, &stamp)?, || {
         "a foreign change on top hides the commit".to_owned()
     })?;
-    rig.discard(opened)?;
+    opened.discard()?;
     rig.is("after a foreign change on top", &theirs)
 }

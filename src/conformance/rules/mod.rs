@@ -61,7 +61,7 @@ pub static RULES: [Rule; 17] = [
     Rule {
         number: 9,
         sentence: "Applied twice is applied once, also by a sandbox that was opened again from \
-                   its record.",
+                   its record, and also where others changed it since: theirs is kept.",
         run: apply::once,
     },
     Rule {

@@ -39,7 +39,7 @@ fn after_none(make: &Make<'_>, memory: Memory) -> Step {
     rig.is_old("after a take-back without an apply")?;
     done("settle", opened.sandbox.settle(&redo))?;
     done("unseal", opened.sandbox.unseal())?;
-    rig.discard(opened)
+    opened.discard()
 }
 
 /// Applied, taken back twice, and committed after all.
@@ -61,7 +61,7 @@ fn after_all(make: &Make<'_>, memory: Memory, new: &str) -> Step {
     done("unseal", opened.sandbox.unseal())?;
     let redo = opened.commit()?;
     rig.is("after a take-back and a second commit", new)?;
-    rig.wind_up(opened, &redo)
+    opened.wind_up(&redo)
 }
 
 /// An apply that died at its step number `step`, taken back by another. False if it has no such
@@ -90,7 +90,7 @@ fn after_part(make: &Make<'_>, memory: Memory, step: u64, new: &str) -> Step<boo
     done("unseal", opened.sandbox.unseal())?;
     let redo = opened.commit()?;
     rig.is(&format!("{when} and committed anew"), new)?;
-    rig.wind_up(opened, &redo)?;
+    opened.wind_up(&redo)?;
     Ok(true)
 }
 
@@ -124,7 +124,7 @@ pub(super) fn keeps_theirs(make: &Make<'_>) -> Step {
         done("take-back that lets theirs stand", back)?;
         rig.is("after a take-back that lets theirs stand", &theirs)?;
         done("settle", opened.sandbox.settle(&redo))?;
-        rig.discard(opened)?;
+        opened.discard()?;
         rig.is("at the end", &theirs)?;
     }
     Ok(())

@@ -14,7 +14,7 @@ pub(super) fn read_only(make: &Make<'_>) -> Step {
         format!("prepare of nothing: {vote:?}")
     })?;
     rig.is_old("after prepare of nothing")?;
-    rig.discard(opened)?;
+    opened.discard()?;
     // A foreign change is no conflict for a plan that changes nothing.
     let rig = Rig::new(make)?;
     let mut opened = rig.open()?;
@@ -23,7 +23,7 @@ pub(super) fn read_only(make: &Make<'_>) -> Step {
     ensure(matches!(vote, Vote::ReadOnly), || {
         format!("prepare of nothing beside a foreign change: {vote:?}")
     })?;
-    rig.discard(opened)
+    opened.discard()
 }
 
 /// When the foreign writer comes.
@@ -53,7 +53,7 @@ pub(super) fn conflict(make: &Make<'_>) -> Step {
         rig.is("after a conflict", &theirs)?;
         opened.sandbox.stand_down();
         done("unseal", opened.sandbox.unseal())?;
-        rig.discard(opened)?;
+        opened.discard()?;
         rig.is("after a conflict was given up", &theirs)?;
     }
     late(make, &theirs)

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 /// What can be wrong with a shelf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Defect {
+pub(crate) enum Defect {
     PrepareWrites,
     ViewFollows,
     DiffIsBlind,
@@ -17,6 +17,7 @@ pub(super) enum Defect {
     AppliesTooMuch,
     AppliesTwice,
     AppliesOnlyItsOwn,
+    ForgetsWhatIsDone,
     DropDeletesWork,
     DiscardLeavesLitter,
     TakeBackDoesNothing,
@@ -41,6 +42,7 @@ const BREAKS: &[(Defect, &[u8])] = &[
     (Defect::AppliesTooMuch, &[8]),
     (Defect::AppliesTwice, &[9, 12]),
     (Defect::AppliesOnlyItsOwn, &[9, 12]),
+    (Defect::ForgetsWhatIsDone, &[9]),
     (Defect::DropDeletesWork, &[10, 14]),
     (Defect::DiscardLeavesLitter, &[10, 14, 16]),
     (Defect::TakeBackDoesNothing, &[7, 11, 12, 13, 15, 16]),

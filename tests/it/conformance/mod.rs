@@ -13,7 +13,8 @@ mod value;
 pub(crate) use directory::directory;
 pub(crate) use example::settings;
 
-pub(crate) use shelf::shelf;
+pub(crate) use broken::Defect;
+pub(crate) use shelf::{Shelf, shelf};
 pub(crate) use value::value;
 
 use planbox::conformance::RULES;

@@ -3,6 +3,9 @@
 //! Shelf and desks outlive every sandbox, as the files of a real participant do, so its sandboxes
 //! can be opened again from their records.
 
+#![expect(clippy::indexing_slicing, reason = "a shelf has all its numbers")]
+
+use super::broken::Defect;
 use planbox::conformance::{Spot, Subject, Tried, View};
 use planbox::sandbox::{
     Action, Change, Changes, Guard, Identity, Kind, Marker, Outcome, Place, Redo, Resource,
@@ -14,8 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-
-use super::broken::Defect;
 
 pub(super) type Numbers = BTreeMap<String, u32>;
 
@@ -42,7 +43,7 @@ pub(super) struct State {
 
 /// The shelf.
 #[derive(Debug, Clone)]
-pub(super) struct Shelf {
+pub(crate) struct Shelf {
     state: Arc<Mutex<State>>,
     identity: Identity,
     marker: bool,
@@ -59,7 +60,7 @@ pub(crate) fn shelf(_home: &Path) -> Tried<Box<dyn Subject>> {
 }
 
 impl Shelf {
-    pub(super) fn new(defect: Option<Defect>, marker: bool) -> Self {
+    pub(crate) fn new(defect: Option<Defect>, marker: bool) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::SeqCst);
         let shelf = Self {
@@ -196,7 +197,7 @@ impl Kind for Shelf {
             Err(_) if self.has(Defect::RecordIsNoJson) && record == place.token => Record {
                 desk: record.to_owned(),
             },
-            Err(_) if self.has(Defect::PanicsOnDamage) => panic!("planted"),
+            Err(error) if self.has(Defect::PanicsOnDamage) => panic!("planted: {error}"),
             Err(error) => return Err(ParticipantError::new(Fault::Corrupt, error.to_string())),
         };
         if record.desk != place.token {
@@ -397,15 +398,21 @@ impl Sandbox for ShelfSandbox {
         if self.has(Defect::TouchesTheNeighbour) {
             self.shelf.state().neighbour += 1;
         }
-        let twice = self.has(Defect::AppliesTwice) && !self.desk(|desk| desk.done.is_empty())?;
-        let foreign = self.foreign(&orders);
-        if !foreign.is_empty() && !twice {
+        let done = self.desk(|desk| desk.done.clone())?;
+        let forgets = self.has(Defect::ForgetsWhatIsDone);
+        let twice = self.has(Defect::AppliesTwice);
+        let mut foreign = self.foreign(&orders);
+        foreign.retain(|conflict| forgets || !done.contains(&conflict.place));
+        if !foreign.is_empty() {
             return Err(ParticipantError::conflict(foreign));
         }
         for (key, to) in &orders.to {
             drop(work.step(1, 0, "numbers"));
-            let more = u32::from(twice);
-            self.put(key, to + more, true);
+            match (done.contains(key), twice) {
+                (false, _) => self.put(key, *to, true),
+                (true, false) => (),
+                (true, true) => self.put(key, to + 1, true),
+            }
         }
         if self.has(Defect::AppliesTooMuch) && orders.to.len() == 2 {
             self.put("c", 9, true);

@@ -11,12 +11,14 @@ mod ops;
 mod plain;
 mod world;
 
-use crate::conformance::{directory, settings, shelf, value};
+use crate::conformance::{Defect, Shelf, directory, settings, shelf, value};
 use ops::{Op, PLANS, story};
+use planbox::conformance::{Subject, Tried};
 use proptest::test_runner::{
     Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRng, TestRunner,
 };
 use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
 use world::{Cast, World};
 
 /// Stories in an ordinary run.
@@ -29,7 +31,7 @@ const REGRESSIONS: &str = concat!(
 );
 
 /// Every kind.
-static CASTS: [Cast; 4] = [
+static CASTS: [Cast<'static>; 4] = [
     Cast {
         name: "directory",
         make: &directory,
@@ -48,7 +50,7 @@ static CASTS: [Cast; 4] = [
     },
 ];
 
-fn play(story: &[Op], casts: &[&Cast]) -> Result<(), String> {
+fn play(story: &[Op], casts: &[&Cast<'_>]) -> Result<(), String> {
     let mut world = World::new(casts, PLANS)?;
     for (number, op) in story.iter().enumerate() {
         let played = world.play(*op);
@@ -103,5 +105,42 @@ fn every_kind_does_what_the_model_says() {
     let outcome = runner.run(&story(), |story| play_on_all(&story));
     if let Err(error) = outcome {
         panic!("PLANBOX_SEED={number} plays it again.\n{error}");
+    }
+}
+
+/// The negative control: the stories reach what they are about, and the model notices.
+#[test]
+fn the_model_notices_a_broken_participant() {
+    for defect in [
+        Defect::PrepareWrites,
+        Defect::DiffIsBlind,
+        Defect::SealDoesNotFreeze,
+        Defect::NeverReadOnly,
+        Defect::OverlooksConflicts,
+        Defect::WritesEverything,
+        Defect::AppliesTooMuch,
+        Defect::ForgetsWhatIsDone,
+        Defect::DropDeletesWork,
+        Defect::DiscardLeavesLitter,
+        Defect::TakeBackDoesNothing,
+    ] {
+        let make = move |_: &Path| -> Tried<Box<dyn Subject>> {
+            Ok(Box::new(Shelf::new(Some(defect), false)))
+        };
+        let cast = Cast {
+            name: "broken",
+            make: &make,
+        };
+        let config = Config {
+            cases: 400,
+            failure_persistence: None,
+            max_shrink_iters: 0,
+            ..Config::default()
+        };
+        let mut runner = TestRunner::new_with_rng(config, seed(1));
+        let outcome = runner.run(&story(), |story| {
+            play(&story, &[&cast]).map_err(TestCaseError::fail)
+        });
+        assert!(outcome.is_err(), "{defect:?} was not noticed");
     }
 }

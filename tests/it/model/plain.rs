@@ -1,5 +1,10 @@
 //! The model: a map from place to version per resource, and the rules of a plan over it.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "numbers of resources and plans are counted round"
+)]
+
 use planbox::conformance::Spot;
 use std::collections::BTreeMap;
 

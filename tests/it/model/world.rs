@@ -1,5 +1,10 @@
 //! The real things of one run, and the manager over them.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "numbers of resources and plans are counted round"
+)]
+
 use super::ops::{Fails, Op};
 use super::plain::{Expected, Held, Life, Plan, Sandbox};
 use crate::support::scripted::{Scripted, ScriptedKind, World as Script};
@@ -16,9 +21,9 @@ use std::sync::Arc;
 pub(super) type Run<T = ()> = Result<T, String>;
 
 /// A kind of participant that stories are played on.
-pub(super) struct Cast {
+pub(super) struct Cast<'a> {
     pub(super) name: &'static str,
-    pub(super) make: &'static Make<'static>,
+    pub(super) make: &'a Make<'a>,
 }
 
 /// One real thing, and a second one that the model's foreign writer keeps as the first should be.
@@ -65,7 +70,7 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Run {
 
 impl World {
     /// A world with one real thing of each of `casts`.
-    pub(super) fn new(casts: &[&Cast], plans: usize) -> Run<Self> {
+    pub(super) fn new(casts: &[&Cast<'_>], plans: usize) -> Run<Self> {
         let memory = std::path::Path::new("/dev/shm");
         let home = if memory.is_dir() {
             tempfile::tempdir_in(memory)
