@@ -30,3 +30,18 @@ fn the_rules_are_numbered_and_told_on_the_page_for_writers_of_participants() {
         assert!(page.contains(&line), "docs/participants.md: {line}");
     }
 }
+
+#[test]
+fn the_macro_makes_a_test_of_every_rule() {
+    let macro_text = include_str!("../../../src/conformance/tests_macro.rs");
+    for rule in &RULES {
+        let number = rule.number;
+        let name = format!("fn rule_{number:02}_");
+        let call = format!("assert_rule({number}, ");
+        assert!(
+            macro_text.contains(&name) && macro_text.contains(&call),
+            "{number}"
+        );
+    }
+    assert_eq!(macro_text.matches("assert_rule(").count(), RULES.len());
+}
