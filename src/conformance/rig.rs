@@ -243,6 +243,13 @@ impl Rig {
         tried(&format!("the real thing {when}"), self.subject.examine())
     }
 
+    /// The real thing is as one of two it may be, and sound.
+    pub(super) fn is_one_of(&self, when: &str, allowed: &[String; 2]) -> Step {
+        let [one, other] = allowed;
+        let now = self.real()?;
+        self.is(when, if now == *other { other } else { one })
+    }
+
     /// The real thing is as it was at the start, and sound.
     pub(super) fn is_old(&self, when: &str) -> Step {
         self.is(when, &self.old)

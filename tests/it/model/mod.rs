@@ -9,6 +9,7 @@
 
 mod ops;
 mod plain;
+mod thing;
 mod world;
 
 use crate::conformance::{Defect, Shelf, directory, settings, shelf, value};
@@ -19,7 +20,8 @@ use proptest::test_runner::{
 };
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
-use world::{Cast, World};
+use thing::Cast;
+use world::World;
 
 /// Stories in an ordinary run.
 const CASES: u32 = 24;

@@ -7,8 +7,9 @@
 
 use super::ops::{Fails, Op};
 use super::plain::{Expected, Held, Life, Plan, Sandbox};
+use super::thing::{Cast, Run, Thing, ensure};
 use crate::support::scripted::{Scripted, ScriptedKind, World as Script};
-use planbox::conformance::{Make, Spot, Subject, View};
+use planbox::conformance::{Spot, View};
 use planbox::error::CommitError;
 use planbox::{
     CommitOutcome, Explain, Fault, ParticipantError, PlanId, Receipt, ResourceName, SandboxManager,
@@ -16,23 +17,6 @@ use planbox::{
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// What went wrong.
-pub(super) type Run<T = ()> = Result<T, String>;
-
-/// A kind of participant that stories are played on.
-pub(super) struct Cast<'a> {
-    pub(super) name: &'static str,
-    pub(super) make: &'a Make<'a>,
-}
-
-/// One real thing, and a second one that the model's foreign writer keeps as the first should be.
-struct Thing {
-    subject: Box<dyn Subject>,
-    twin: Box<dyn Subject>,
-    twin_versions: BTreeMap<Spot, u32>,
-    outside: String,
-}
 
 /// How a plan works in one of its sandboxes: plain data, which outlives managers.
 struct Handle {
@@ -64,10 +48,6 @@ fn wrong<E: Explain>(what: &str, error: &E) -> String {
     format!("{what}: {} ({error:?})", error.code())
 }
 
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Run {
-    if holds { Ok(()) } else { Err(what()) }
-}
-
 impl World {
     /// A world with one real thing of each of `casts`.
     pub(super) fn new(casts: &[&Cast<'_>], plans: usize) -> Run<Self> {
@@ -80,20 +60,7 @@ impl World {
         let home = home.map_err(|error| error.to_string())?;
         let mut things = Vec::new();
         for cast in casts {
-            let lay_out = |role: &str| {
-                let home = home.path().join(format!("{}-{role}", cast.name));
-                std::fs::create_dir(&home).map_err(|error| error.to_string())?;
-                (cast.make)(&home).map_err(|error| error.to_string())
-            };
-            let (subject, twin) = (lay_out("real")?, lay_out("twin")?);
-            let spots = Held::new(subject.spots());
-            let outside = outside(&*subject)?;
-            things.push(Thing {
-                subject,
-                twin,
-                twin_versions: spots.versions,
-                outside,
-            });
+            things.push(Thing::make(cast, home.path())?);
         }
         let real = things.iter().map(|thing| Held::new(thing.subject.spots()));
         let mut world = Self {
@@ -183,10 +150,7 @@ impl World {
         let kept = (stats.plan_locks, stats.resource_locks, stats.live_plans);
         ensure(kept == (0, 0, 0), || format!("the manager keeps {stats:?}"))?;
         for thing in &self.things {
-            let now = outside(&*thing.subject)?;
-            ensure(now == thing.outside, || {
-                format!("outside: {now} instead of {}", thing.outside)
-            })?;
+            thing.is_clean_outside()?;
         }
         Ok(())
     }
@@ -490,30 +454,11 @@ fn counted(model: &Plan, real: &Real, receipt: &Receipt) -> Run {
     Ok(())
 }
 
-fn outside(subject: &dyn Subject) -> Run<String> {
-    let around = subject.surroundings().map_err(|error| error.to_string())?;
-    let left = subject.leftovers().map_err(|error| error.to_string())?;
-    Ok(format!("{around}\n{left}"))
-}
-
 impl Handle {
     fn view(&self) -> View<'_> {
         View {
             path: self.path.as_deref(),
             token: &self.token,
         }
-    }
-}
-
-impl Thing {
-    /// What the manifest is with these versions: that of the twin, once it has them.
-    fn wanted(&mut self, versions: &BTreeMap<Spot, u32>) -> Run<String> {
-        for (spot, version) in versions {
-            if self.twin_versions.insert(*spot, *version) != Some(*version) {
-                let meddled = self.twin.meddle(*spot, *version);
-                meddled.map_err(|error| error.to_string())?;
-            }
-        }
-        self.twin.manifest().map_err(|error| error.to_string())
     }
 }
