@@ -16,6 +16,8 @@ mod git;
 mod git_checkout;
 mod manager;
 mod marker;
+#[cfg(feature = "sqlite")]
+mod mixed;
 mod model;
 mod processes;
 #[cfg(feature = "sqlite")]
