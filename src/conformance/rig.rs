@@ -105,6 +105,13 @@ pub(super) struct Rig {
     leftovers: String,
     surroundings: String,
     /// Last, so that the subject goes before its files.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(
+            dead_code,
+            reason = "held for its drop; only a durable store is put in it"
+        )
+    )]
     pub(super) scratch: Scratch,
 }
 

@@ -14,6 +14,7 @@
 /// mod my_participant {
 ///     planbox::conformance_tests!(super::my_subject);
 /// }
+/// # fn main() { assert!(my_subject(Path::new(".")).is_err()) }
 /// ```
 #[macro_export]
 macro_rules! conformance_tests {
