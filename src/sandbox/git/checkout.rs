@@ -1,6 +1,13 @@
 //! The work tree in which the branch is checked out. It does not move along yet: a branch that
 //! somebody works on is refused.
 
+#![expect(
+    dead_code,
+    clippy::unused_self,
+    clippy::unnecessary_wraps,
+    reason = "the shape of what moves a work tree along"
+)]
+
 use super::program::{Oid, Runner};
 use super::repository::Repository;
 use crate::error::{Conflict, Fault, ParticipantError};

@@ -197,23 +197,6 @@ impl Runner {
         }
     }
 
-    /// Runs `args` (the name of the command first) with `env` on top of the environment and
-    /// returns what it wrote, at most [`pipes::COLLECT_MAX`] bytes.
-    ///
-    /// # Errors
-    /// As [`Call::bytes`].
-    pub(super) fn run(
-        &self,
-        args: &[OsString],
-        env: &[(&'static str, OsString)],
-        input: &[u8],
-    ) -> Outcome<Vec<u8>> {
-        let mut call = self.call("").input(input);
-        call.args.extend_from_slice(args);
-        call.env.extend_from_slice(env);
-        call.bytes()
-    }
-
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
@@ -268,17 +251,20 @@ impl Runner {
 /// A path as git reads it in a list of object directories: in quotes, with every byte that is not
 /// plain as three octal digits.
 pub(super) fn quote(path: &Path) -> OsString {
-    let mut quoted = String::from("\"");
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut quoted = vec![b'"'];
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'"' | b'\\' | 0..=31 | 127.. => {
-                quoted.push_str(&format!("\\{byte:03o}"));
+                let octal = [byte >> 6, byte >> 3 & 7, byte & 7].map(|digit| b'0' + digit);
+                quoted.push(b'\\');
+                quoted.extend(octal);
             }
-            plain => quoted.push(char::from(*plain)),
+            plain => quoted.push(*plain),
         }
     }
-    quoted.push('"');
-    quoted.into()
+    quoted.push(b'"');
+    OsString::from_vec(quoted)
 }
 
 /// One call of git.
