@@ -152,7 +152,7 @@ impl Target {
     fn base(&self) -> Outcome<Option<Oid>> {
         let (repository, name) = (&self.repository, &self.reference);
         let trees = repository.work_trees()?;
-        if let Some(what) = repository.unfinished(name, &trees)? {
+        if let Some(what) = Repository::unfinished(name, &trees)? {
             return Err(refused(format!(
                 "somebody is in the middle of a {what} on {name}; end it first"
             ))
@@ -231,7 +231,7 @@ impl Resource for Git {
     /// Looks at the branch, too: a misspelt one is refused before a plan is made for it.
     fn identify(&self) -> Outcome<Identity> {
         let target = self.find()?;
-        target.base()?;
+        drop(target.base()?);
         Ok(target.identity)
     }
 
