@@ -284,3 +284,36 @@ fn a_process_killed_at_any_point_leaves_all_or_nothing() {
         }
     }
 }
+
+/// Between a crash and the recovery nobody holds the lock of the database.
+#[cfg(debug_assertions)]
+#[test]
+fn a_foreign_change_between_a_crash_and_the_recovery_is_kept_and_the_plan_taken_back() {
+    let rig = Rig::new();
+    let site = rig.path("site");
+    std::fs::create_dir(&site).unwrap();
+    let id = plan("p");
+    let users = rig.manager.open_sandbox(&id, rig.users()).unwrap();
+    let tree = rig.manager.open_sandbox(&id, Directory::at(&site)).unwrap();
+    open(users.path())
+        .execute_batch("UPDATE users SET name = 'ours'")
+        .unwrap();
+    drop(std::fs::File::create(tree.path().join("page")).unwrap());
+    let Rig { home, manager } = rig;
+    drop(manager);
+    let mut command = child::command(CHILD, "commit", home.path());
+    let status = child::run(command.env("PLANBOX_CRASH_AT", "commit.decided"));
+    assert!(child::was_killed(status));
+    open(&home.path().join("a.db"))
+        .execute_batch("UPDATE users SET name = 'theirs' WHERE id = 2")
+        .unwrap();
+    let manager = SandboxManager::open(home.path().join("store")).unwrap();
+    let rig = Rig { home, manager };
+    assert_eq!(rig.names(), ["one", "theirs", "three"]);
+    assert!(!site.join("page").exists());
+    let error = rig.manager.commit_all(&id).unwrap_err();
+    assert_eq!(error.code(), "conflict");
+    rig.manager.rollback_all(&id).unwrap();
+    assert_eq!(rig.names(), ["one", "theirs", "three"]);
+    rig.check();
+}

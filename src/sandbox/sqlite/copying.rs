@@ -162,6 +162,10 @@ pub(super) fn freeze(
         return freeze_hot(&found, (dir, name), work);
     }
     copy_into((&conn, view), (dir, name), work)?;
+    if locate(view)?.stat.id() != found.stat.id() {
+        let why = "the view was replaced while it was read";
+        return Err(ParticipantError::new(Fault::Refused, why).at(view));
+    }
     check((dir, name), view)
 }
 

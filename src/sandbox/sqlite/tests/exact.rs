@@ -234,6 +234,11 @@ fn counters_move_on_and_never_back() {
         ["Integer(10)"],
         "a number that was given away is not given again"
     );
+    let late = rig.open("c");
+    late.run("INSERT INTO t VALUES (20, 'z')");
+    rig.run("INSERT INTO t VALUES (50, 'y'); DELETE FROM t WHERE id = 50");
+    late.commit();
+    assert_eq!(seq(), ["Integer(50)"]);
     rig.check();
 }
 

@@ -176,6 +176,31 @@ fn a_view_left_in_a_write_ahead_log_is_read_with_the_log() {
     rig.check();
 }
 
+#[test]
+fn a_view_left_in_that_mode_by_tools_that_ended_is_read_too() {
+    const LOGGED: &str = "PRAGMA journal_mode = WAL; UPDATE users SET name = 'logged' WHERE id = 1";
+    for killed in [false, true] {
+        let rig = Rig::users();
+        let plan = rig.open("a");
+        let tool = open(plan.view());
+        tool.execute_batch(LOGGED).unwrap();
+        let log = plan.view().with_file_name("real.db-wal");
+        let left = (
+            std::fs::read(plan.view()).unwrap(),
+            std::fs::read(&log).unwrap(),
+        );
+        drop(tool);
+        if killed {
+            overwrite(plan.view(), 0, &left.0);
+            std::io::Write::write_all(&mut std::fs::File::create(&log).unwrap(), &left.1).unwrap();
+        }
+        assert_eq!(plan.diff().entries.len(), 1, "killed: {killed}");
+        plan.commit();
+        assert_eq!(rig.rows("SELECT name FROM users WHERE id = 1"), ["logged"]);
+        rig.check();
+    }
+}
+
 /// Leaves the view as a program leaves it that was killed in the middle of a transaction.
 fn leave_hot(view: &Path) {
     let tool = open(view);
