@@ -40,7 +40,7 @@ impl WorkTree {
     /// The work tree in which the branch `name` of the repository at `common` is checked out.
     ///
     /// # Errors
-    /// [`Fault::Refused`] if it is checked out twice.
+    /// [`Fault::Refused`] if it is checked out twice, or if it is not certain where.
     pub(in crate::sandbox::git) fn find(common: &Path, name: &str) -> Outcome<Option<Self>> {
         let repository = Repository {
             given: common.to_path_buf(),
@@ -58,11 +58,31 @@ impl WorkTree {
             let why = "the branch is checked out in two work trees; only one of them could follow";
             return Err(ParticipantError::new(Fault::Refused, why).at(second.path));
         }
-        Ok(Some(Self {
+        let found = Self {
             root: first.path,
             git_dir: first.git_dir,
             common: common.to_path_buf(),
-        }))
+        };
+        found.check()?;
+        Ok(Some(found))
+    }
+
+    /// Refuses a directory that does not lead back to the git directory. Of a repository whose git
+    /// directory is elsewhere, git names that itself: a file of the commit would become a hook.
+    fn check(&self) -> Outcome<()> {
+        let leads_back = || {
+            let real = |path: &Path| std::fs::canonicalize(path).ok();
+            let (root, common) = (real(&self.root)?, real(&self.common)?);
+            let found = Repository::find(&root).ok()?;
+            let outside = !root.starts_with(&common) && !root.starts_with(&found.git_dir);
+            Some(outside && Some(found.git_dir) == real(&self.git_dir))
+        };
+        if leads_back() == Some(true) {
+            return Ok(());
+        }
+        let why = "the branch is checked out, and it is not certain in which directory; \
+                   `git config core.worktree PATH` tells";
+        Err(ParticipantError::new(Fault::Refused, why).at(&self.root))
     }
 
     /// Who its root directory is, and what encloses it.

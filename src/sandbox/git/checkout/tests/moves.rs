@@ -260,3 +260,55 @@ fn nothing_that_the_repository_configures_is_run() {
     world.follow(&new);
     assert!(!canary.exists());
 }
+
+#[test]
+fn an_index_shared_with_a_group_stays_shared() {
+    let world = World::new(&[("a", "a\n")]);
+    let index = world.root.join(".git/index");
+    std::fs::set_permissions(&index, std::fs::Permissions::from_mode(0o664)).unwrap();
+    let new = world.commit(|root| put(&root.join("a"), "b\n"));
+    world.follow(&new);
+    assert_eq!(index.metadata().unwrap().mode() & 0o777, 0o664);
+}
+
+#[test]
+fn files_on_another_mount_than_the_git_directory_are_staged_beside_them() {
+    let memory = Path::new("/dev/shm");
+    if !memory.is_dir() {
+        return;
+    }
+    let files = Scratch::within(memory);
+    let world = World::new(&[("a", "a\n"), ("dir/b", "b\n")]);
+    let old = world.head();
+    let git_dir = world.git_dir_of_main();
+    put(&files.path().join("a"), "a\n");
+    put(&files.path().join("dir/b"), "b\n");
+    put(
+        &files.path().join(".git"),
+        &format!("gitdir: {}\n", git_dir.display()),
+    );
+    world.git(&["config", "core.worktree", files.path().to_str().unwrap()]);
+    world.git_in(files.path(), &["update-index", "-q", "--refresh"]);
+    let new = world.commit(|root| {
+        put(&root.join("a"), "a2\n");
+        remove_all(&root.join("dir"));
+        put(&root.join("new/c"), "c\n");
+    });
+    let checkout = world.checkout();
+    assert_eq!(checkout.tree.root, files.path());
+    let redo = world.ready(&checkout, &new);
+    assert!(files.path().join(".planbox/tok-1").is_dir());
+    world.apply(&checkout, &redo, &new).unwrap();
+    world.take_back(&checkout, &redo, &old).unwrap();
+    checkout.clear().unwrap();
+    assert!(!files.path().join(".planbox").exists());
+    let redo = world.ready(&checkout, &new);
+    world.apply(&checkout, &redo, &new).unwrap();
+    checkout.discard(&Work::silent()).unwrap();
+    assert!(!files.path().join(".planbox").exists() && !git_dir.join("planbox").exists());
+    assert_eq!(world.git_in(files.path(), &["status", "--porcelain"]), "");
+    assert_eq!(
+        world.git_in(files.path(), &["diff-files", "--name-only"]),
+        ""
+    );
+}

@@ -231,3 +231,44 @@ fn a_split_index_is_refused() {
         Fault::Refused
     );
 }
+
+#[test]
+fn a_branch_that_is_checked_out_twice_is_refused() {
+    let world = World::new(&[("a", "a\n")]);
+    let second = world.real.path().join("second");
+    let add = [
+        "worktree",
+        "add",
+        "-q",
+        "--force",
+        second.to_str().unwrap(),
+        "main",
+    ];
+    world.git(&add);
+    let found = WorkTree::find(&world.git_dir_of_main(), MAIN);
+    assert_eq!(fault(found), Fault::Refused);
+}
+
+#[test]
+fn a_git_directory_is_never_taken_for_a_work_tree() {
+    let world = World::new(&[("a", "a\n")]);
+    let apart = world.real.path().join("apart.git");
+    world.git(&["init", "-q", "--separate-git-dir", apart.to_str().unwrap()]);
+    let found = WorkTree::find(&apart, MAIN);
+    assert_eq!(fault(found), Fault::Refused);
+    world.git(&[
+        "config",
+        "core.worktree",
+        apart.join("hooks").to_str().unwrap(),
+    ]);
+    assert_eq!(fault(WorkTree::find(&apart, MAIN)), Fault::Refused);
+    world.git_with(
+        &world.root,
+        &[("GIT_WORK_TREE", &world.root)],
+        &["config", "core.worktree", world.root.to_str().unwrap()],
+    );
+    assert_eq!(
+        WorkTree::find(&apart, MAIN).unwrap().unwrap().root,
+        world.root
+    );
+}
