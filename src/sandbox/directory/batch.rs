@@ -11,6 +11,7 @@
 use super::check::{may_change, may_move, mounted};
 use super::durable::make_durable;
 use super::ends::{Ends, Tree};
+use super::exclude::STAGING_NAME;
 use super::manifest::RACY_MS;
 use super::ops::{Act, DirTime, FORMAT, Image, Op, RedoFile, RedoText, SealedFile, What};
 use super::private::gone;
@@ -320,6 +321,11 @@ impl Batch {
         let Some(dir) = maybe(Dir::open(root)).map_err(failed)? else {
             return Ok(());
         };
+        let holder = dir.stat_at(OsStr::new(STAGING_NAME)).map_err(failed)?;
+        if holder.is_none_or(|stat| stat.kind != FileKind::Directory) {
+            // Somebody else's thing of that name is no staging.
+            return Ok(());
+        }
         let side = Side::Root;
         Site { side, place }.remove(Some(&dir))
     }

@@ -16,9 +16,13 @@
 //! `.gitignore` leaves out are left out and counted. A repository inside the view is refused, and
 //! submodules stay at their commits.
 //!
+//! # A branch that is checked out
+//! Its work tree and the index of that move along, or the plan conflicts: see `checkout/mod.rs`.
+//!
 //! # Where things are
 //! In the [`Place`](super::Place): `view/` (the plan works there), `git/` (our own git directory:
-//! the base, the index of the view, the objects of the seal), `sealed`, `kept`. In the real
+//! the base, the index of the view, the objects of the seal), `sealed`, `kept`, `checkout/` (what waits for the work tree in which the
+//! branch is checked out; in its git directory if the place is on another mount). In the real
 //! repository, from prepare until the sandbox goes: the objects of the commit, and
 //! `refs/planbox/<token>/commit`, which keeps them.
 

@@ -11,7 +11,7 @@ use super::index::put;
 use super::layout::conflict;
 use super::worktree::{Settings, WorkTree};
 use crate::error::{Conflict, Fault, ParticipantError};
-use crate::sandbox::Outcome;
+use crate::sandbox::{Outcome, Work};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -21,7 +21,7 @@ use std::path::Path;
 /// # Errors
 /// [`Fault::Refused`] for a path that wants a filter; what git says.
 pub(super) fn verify(
-    (git, settings): (&Runner, &Settings),
+    (git, settings, work): (&Runner, &Settings, &Work<'_>),
     tree: &WorkTree,
     scratch: &Path,
     changed: &[&Changed],
@@ -31,7 +31,7 @@ pub(super) fn verify(
     }
     let git = git.clone().work_tree(&tree.root).index(scratch);
     refuse_filters(
-        settings.call(&git, &["check-attr", "-z", "--stdin", "filter"]),
+        settings.call((&git, work), &["check-attr", "-z", "--stdin", "filter"]),
         changed,
     )?;
     // Entries without the times of their files make git read every one of them.
@@ -45,14 +45,14 @@ pub(super) fn verify(
             );
         }
     }
-    let call = settings.call(&git, &["update-index", "-z", "--index-info"]);
+    let call = settings.call((&git, work), &["update-index", "-z", "--index-info"]);
     whole(call.input(lines))?;
-    let call = settings.call(&git, &["update-index", "-q", "--refresh"]);
+    let call = settings.call((&git, work), &["update-index", "-q", "--refresh"]);
     let refreshed = call.answer()?;
     if refreshed.code > 1 {
         return Err(refreshed.failure());
     }
-    let call = settings.call(&git, &["diff-files", "-z", "--name-only"]);
+    let call = settings.call((&git, work), &["diff-files", "-z", "--name-only"]);
     let list = whole(call)?;
     let dirty: HashSet<&[u8]> = list
         .split(|byte| *byte == 0)
@@ -79,7 +79,7 @@ pub(super) fn verify(
 /// # Errors
 /// [`Fault::Refused`] for a path that wants a filter; what git says.
 pub(super) fn write(
-    (git, settings): (&Runner, &Settings),
+    (git, settings, work): (&Runner, &Settings, &Work<'_>),
     new: &str,
     (scratch, into): (&Path, &Path),
     changed: &[&Changed],
@@ -89,10 +89,10 @@ pub(super) fn write(
     }
     // With nothing in the work tree, the attributes are those of the index: of the new commit.
     let git = git.clone().work_tree(into).index(scratch);
-    let call = settings.call(&git, &["read-tree", "--end-of-options", new]);
+    let call = settings.call((&git, work), &["read-tree", "--end-of-options", new]);
     whole(call)?;
     let call = ["check-attr", "-z", "--cached", "--stdin", "filter"];
-    refuse_filters(settings.call(&git, &call), changed)?;
+    refuse_filters(settings.call((&git, work), &call), changed)?;
     let mut files = Vec::new();
     for change in changed {
         if change.has_submodule() {
@@ -105,7 +105,7 @@ pub(super) fn write(
             files.push(0);
         }
     }
-    let call = settings.call(&git, &["checkout-index", "-q", "-z", "--stdin"]);
+    let call = settings.call((&git, work), &["checkout-index", "-q", "-z", "--stdin"]);
     whole(call.input(files))?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::layout::conflict;
 use super::worktree::{Settings, WorkTree};
 use crate::error::{Conflict, ParticipantError};
 use crate::fs::{self, CopyWish, Dir};
-use crate::sandbox::Outcome;
+use crate::sandbox::{Outcome, Work};
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -147,7 +147,7 @@ fn parse(list: &[u8]) -> Option<BTreeMap<&[u8], Vec<Line>>> {
 /// # Errors
 /// What git says.
 pub(super) fn update(
-    (git, settings): (&Runner, &Settings),
+    (git, settings, work): (&Runner, &Settings, &Work<'_>),
     tree: &WorkTree,
     index: &Path,
     (changed, staged): (&[Changed], &Staged),
@@ -168,7 +168,7 @@ pub(super) fn update(
     }
     // A file makes room for a directory before something in it is added.
     removed.append(&mut added);
-    let call = settings.call(&git, &["update-index", "-z", "--index-info"]);
+    let call = settings.call((&git, work), &["update-index", "-z", "--index-info"]);
     whole(call.input(removed))?;
     for (mark, paths) in [
         ("--skip-worktree", &staged.skipped),
@@ -186,7 +186,7 @@ pub(super) fn update(
             input.push(0);
         }
         if !input.is_empty() {
-            let call = settings.call(&git, &["update-index", mark, "-z", "--stdin"]);
+            let call = settings.call((&git, work), &["update-index", mark, "-z", "--stdin"]);
             whole(call.input(input))?;
         }
     }

@@ -119,7 +119,7 @@ impl Job<'_> {
         conflicts.extend(layout.conflicts);
         // A change within one tick of the clock after the one we saw would leave the same times.
         crate::sync::thread::sleep(Duration::from_millis(batch.racy_ms()));
-        let with = (self.git, &self.settings);
+        let with = (self.git, &self.settings, self.work);
         let dirty = contents::verify(with, tree, &self.home.join(COMPARED), &layout.verify)?;
         conflicts.extend(dirty);
         if !conflicts.is_empty() {

@@ -88,6 +88,11 @@ impl Swap {
     /// Stages the new index, which is `PRISTINE` now; `theirs` is what [`entries`] said before.
     pub(super) fn make(yard: Yard<'_>, base: Option<Seen>, theirs: String) -> Outcome<Self> {
         copy((yard.home, PRISTINE), (yard.home, NEXT))?;
+        if let Some(old) = yard.look(&yard.git_dir()?, NAME)? {
+            // It may be shared with a group, whatever our own umask says.
+            let set = yard.home.set_mode_at(OsStr::new(NEXT), old.mode & 0o777);
+            set.map_err(|error| yard.failed(error))?;
+        }
         for name in [PRISTINE, NEXT] {
             let file = yard.home.read_file(OsStr::new(name));
             file.and_then(fs::sync_all)
@@ -202,7 +207,8 @@ impl Swap {
                 "--ignore-missing",
                 "--refresh",
             ];
-            drop(Settings::of(yard.tree)?.call(&git, &args).answer()?);
+            let settings = Settings::of(yard.tree)?;
+            drop(settings.call((&git, &Work::silent()), &args).answer()?);
             content(yard.home, REFRESHED).map_err(failed)
         };
         // Without them git finds out by itself; that is no reason to fail a decided step.

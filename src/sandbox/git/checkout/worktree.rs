@@ -6,9 +6,9 @@ use super::changed::{unreadable, whole};
 use crate::error::{Fault, ParticipantError};
 use crate::sandbox::directory::text::Bytes;
 use crate::sandbox::directory::{Directory, guards_at};
-use crate::sandbox::{Guard, Identity, Outcome, Resource as _};
+use crate::sandbox::{Guard, Identity, Outcome, Resource as _, Work};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -157,9 +157,10 @@ impl Settings {
         })
     }
 
-    /// A call of git that treats files as this work tree does.
-    pub(super) fn call<'w>(&self, git: &Runner, args: &[&str]) -> Call<'w> {
-        git.call("").args(self.args.clone()).args(args)
+    /// A call of git that treats files as this work tree does, and ends when `work` is to end.
+    pub(super) fn call<'w>(&self, (git, work): (&Runner, &Work<'w>), args: &[&str]) -> Call<'w> {
+        let call = git.call("").args(self.args.clone()).args(args);
+        call.stopped_by(work)
     }
 }
 
@@ -221,12 +222,13 @@ pub(super) fn left_out<'a>(
         let why = "only a part of the tree is checked out, and this git cannot tell which";
         return Err(ParticipantError::new(Fault::Unsupported, why).at(&tree.root));
     }
-    let inside: std::collections::HashSet<&[u8]> = answer
+    let inside: HashSet<&[u8]> = answer
         .stdout
         .split(|byte| *byte == 0)
         .filter(|path| !path.is_empty())
         .collect();
-    if inside.iter().any(|path| !paths.contains(path)) {
+    let asked: HashSet<&[u8]> = paths.iter().copied().collect();
+    if !inside.is_subset(&asked) {
         return Err(unreadable());
     }
     Ok(paths
