@@ -16,5 +16,7 @@ mod git_checkout;
 mod manager;
 mod marker;
 mod processes;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod support;
 mod tidy;
