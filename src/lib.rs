@@ -42,12 +42,13 @@
 //! | commit to a branch of a git repository | [`Git`] |
 //! | change a SQLite database | `Sqlite` (feature `sqlite`) |
 //! | change a value in memory | [`Value`] over a [`VersionRegister`] |
-//! | take part with something of your own | [`sandbox`] |
+//! | take part with something of your own | [`sandbox`], [`conformance`] |
 //! | only the keyed locks | [`lock`] |
 //! | tell failures apart | [`Error`], [`Explain`] |
 #![doc(test(attr(deny(warnings))))]
 
 mod clock;
+pub mod conformance;
 mod crash;
 pub mod error;
 mod fs;

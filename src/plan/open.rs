@@ -367,11 +367,13 @@ pub(crate) fn diff_unlocked(services: &Services, plan: &PlanId) -> Result<PlanDi
     for enlisted in services.journal.sandboxes(plan).map_err(journal)? {
         let name = enlisted.name.clone();
         let place = services.places.of(plan, record.generation, &name);
-        let looked = services.reopen(&enlisted, &place).and_then(|sandbox| {
-            let about = (plan, &name, Stage::Diff);
-            let changes = services.work(about, |work| call(plan, || sandbox.diff(work)))?;
-            Ok(resource_diff(&name, &*sandbox, changes))
-        });
+        let looked = services
+            .reopen(plan, &enlisted, &place)
+            .and_then(|sandbox| {
+                let about = (plan, &name, Stage::Diff);
+                let changes = services.work(about, |work| call(plan, || sandbox.diff(work)))?;
+                Ok(resource_diff(&name, &*sandbox, changes))
+            });
         match looked {
             Ok(diff) => resources.push(diff),
             Err(error) => unseen.push((name, error.to_string())),

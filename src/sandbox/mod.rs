@@ -83,7 +83,7 @@ pub trait Resource: fmt::Debug + Send + Sync {
     }
 }
 
-impl Resource for Box<dyn Resource> {
+impl<R: Resource + ?Sized> Resource for Box<R> {
     fn kind(&self) -> &'static str {
         (**self).kind()
     }

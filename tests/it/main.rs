@@ -10,11 +10,13 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod commit;
+mod conformance;
 mod crash;
 mod git;
 mod git_checkout;
 mod manager;
 mod marker;
+mod model;
 mod processes;
 #[cfg(feature = "sqlite")]
 mod sqlite;

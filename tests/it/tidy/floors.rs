@@ -3,7 +3,7 @@
 use super::{Source, assert_none, files};
 
 /// Every top-level module and its floor.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("id", 0),
     ("state", 0),
     ("crash", 0),
@@ -18,6 +18,7 @@ const FLOORS: [(&str, u8); 14] = [
     ("job", 4),
     ("plan", 5),
     ("manager", 6),
+    ("conformance", 7),
 ];
 
 /// Modules that must not use a module although it is on a lower floor.
