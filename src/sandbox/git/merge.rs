@@ -78,7 +78,18 @@ fn stage(record: &[u8]) -> Option<(PathBuf, usize, String)> {
     let side = stage.parse::<usize>().ok()?.checked_sub(1)?;
     let oid = Oid::parse(oid)?;
     let path = PathBuf::from(OsString::from_vec(path.get(1..)?.to_vec()));
-    Some((path, side, format!("{mode} {}", oid.short())))
+    Some((path, side, format!("{} ({})", in_words(mode), oid.short())))
+}
+
+/// What a mode in a tree stands for.
+fn in_words(mode: &str) -> &str {
+    match mode {
+        "100644" => "a file",
+        "100755" => "an executable file",
+        "120000" => "a symbolic link",
+        "160000" => "a submodule",
+        other => other,
+    }
 }
 
 fn tell(path: &Path, [base, theirs, ours]: [Option<String>; 3]) -> Conflict {

@@ -182,6 +182,10 @@ fn every_kind_is_committed_together_and_told_in_its_own_terms() {
         .map(|row| row["path"].as_str().unwrap())
         .collect();
     assert_eq!(paths, ["log[id=1]", "users[id=1]", "users[id=3]"]);
+    let told = world.home.ok(&["log", "p", "--json"]).stdout;
+    let decided = told.lines().find(|line| line.contains("\"decided\""));
+    let decided: Value = serde_json::from_str(decided.unwrap()).unwrap();
+    assert_eq!(&decided["resources"], resources);
     let log = world.home.ok(&["log", "p"]).stdout;
     assert!(
         log.contains("enlisted  git\n") && log.contains(&moved),
@@ -308,6 +312,8 @@ fn a_conflict_in_a_branch_names_the_path_and_changes_nothing_anywhere() {
         (&conflict["resource"], &conflict["place"]),
         (&json!("git"), &json!("a"))
     );
+    let text = conflict["theirs"].as_str().unwrap();
+    assert!(text.starts_with("a file ("), "{text}");
     assert_eq!(world.manifest(), before);
     let rolled = world.home.json(0, &["rollback", "p"]);
     let kinds: Vec<&Value> = rolled["resources"]
@@ -434,4 +440,30 @@ fn git_in_the_sandbox_is_not_pointed_at_the_real_repository() {
     let log = git(&world.repository, &["log", "--format=%s"]);
     assert_eq!(log, "outer\nfirst");
     assert_eq!(git(&world.repository, &["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_recovery_tells_what_is_real_of_every_kind() {
+    for point in ["commit.prepared", "commit.decided", "commit.applied"] {
+        let world = World::new();
+        world.changed("p");
+        let before = world.manifest();
+        let mut commit = world.home.command(&["commit", "p"]);
+        let killed = commit.env("PLANBOX_CRASH_AT", point).output().unwrap();
+        assert_eq!(killed.status.code(), None, "{point}: {killed:?}");
+        let text = world.home.ok(&["recover", "p"]).stdout;
+        if point == "commit.prepared" {
+            assert_eq!(world.manifest(), before, "it was never decided");
+        } else {
+            assert!(text.contains("everything is new"), "{text}");
+            assert!(line(&text, "git").contains("branch main: 1 file added"));
+            assert!(line(&text, "dir").ends_with(" 1 modified, 4 bytes"));
+            assert_eq!(
+                users_and_files(&world),
+                ("2=two 3=three".into(), "new\n".into(), "new\n".into())
+            );
+        }
+        let status = git(&world.repository, &["status", "--porcelain"]);
+        assert_eq!(status, "", "{point}: the work tree follows its branch");
+    }
 }

@@ -94,8 +94,8 @@ fn names_make_room_for_each_other() {
 #[test]
 fn a_branch_stands_after_the_last_hash() {
     let home = Home::new();
-    let plain = repository(&home, "repo");
-    git(&plain, &["branch", "a=b"]);
+    let ordinary = repository(&home, "repo");
+    git(&ordinary, &["branch", "a=b"]);
     let odd = repository(&home, "repo#1");
     git(&odd, &["branch", "fix/it"]);
     let cases = [

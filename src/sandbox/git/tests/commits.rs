@@ -94,7 +94,7 @@ fn a_conflict_names_every_path_and_changes_nothing() {
     let found = conflicts(&mut *sandbox);
     let told: Vec<_> = found.iter().map(|c| c.place.as_str()).collect();
     assert_eq!(told, ["a.txt", "dir/b.txt"]);
-    assert!(found[0].theirs.starts_with("100644 ") && found[0].theirs != found[0].ours);
+    assert!(found[0].theirs.starts_with("a file (") && found[0].theirs != found[0].ours);
     assert_eq!(found[1].ours, "nothing");
     sandbox.stand_down();
     sandbox.unseal().unwrap();
