@@ -18,6 +18,7 @@ mod manager;
 mod marker;
 #[cfg(feature = "sqlite")]
 mod mixed;
+#[cfg(feature = "sqlite")]
 mod model;
 mod processes;
 #[cfg(feature = "sqlite")]

@@ -1,4 +1,5 @@
-//! The kind `git`: each spot is a file of a branch that nobody has checked out.
+//! The kind `git`: each spot is a file of a branch, which nobody has checked out, or which a work
+//! tree that moves along has.
 
 use planbox::Git;
 use planbox::conformance::{Spot, Subject, Tried, View};
@@ -14,22 +15,40 @@ use std::sync::Arc;
 #[derive(Debug)]
 struct Branch {
     home: PathBuf,
+    checked_out: bool,
 }
 
 /// A repository with a branch `main`, and `trunk`, which is its `HEAD`.
 pub(crate) fn git(home: &Path) -> Tried<Box<dyn Subject>> {
+    lay_out(home, false)
+}
+
+/// The same with `main` checked out.
+pub(crate) fn checked_out(home: &Path) -> Tried<Box<dyn Subject>> {
+    lay_out(home, true)
+}
+
+fn lay_out(home: &Path, checked_out: bool) -> Tried<Box<dyn Subject>> {
     let subject = Branch {
         home: home.to_owned(),
+        checked_out,
     };
     let repository = subject.repository();
     std::fs::create_dir(&repository)?;
-    subject.run(&["init", "-q", "--bare", "-b", "trunk", "."], "")?;
+    if checked_out {
+        subject.run(&["init", "-q", "-b", "main", "."], "")?;
+    } else {
+        subject.run(&["init", "-q", "--bare", "-b", "trunk", "."], "")?;
+    }
     let mut story = "commit refs/heads/main\n".to_owned() + COMMITTER;
     for spot in Spot::ALL {
         story.push_str(&file(spot, 0));
     }
     story.push_str("\nreset refs/heads/trunk\nfrom refs/heads/main\n");
     subject.run(&["fast-import", "--quiet"], &story)?;
+    if checked_out {
+        subject.run(&["reset", "-q", "--hard"], "")?;
+    }
     Ok(Box::new(subject))
 }
 
@@ -61,6 +80,15 @@ fn file(spot: Spot, version: u32) -> String {
 impl Branch {
     fn repository(&self) -> PathBuf {
         self.home.join("real.git")
+    }
+
+    fn git_dir(&self) -> PathBuf {
+        let root = self.repository();
+        if self.checked_out {
+            root.join(".git")
+        } else {
+            root
+        }
     }
 
     /// Runs git as a person would, far from the settings of the machine.
@@ -119,6 +147,16 @@ impl Subject for Branch {
     }
 
     fn meddle(&self, spot: Spot, version: u32) -> Tried<()> {
+        if self.checked_out {
+            let mut file = File::create(self.repository().join(name(spot)))?;
+            file.write_all(content(version).as_bytes())?;
+            drop(file);
+            self.run(&["add", "-A"], "")?;
+            let who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"];
+            let what = ["commit", "-q", "--allow-empty", "-m", "m"];
+            drop(self.run(&[&who[..], &what[..]].concat(), "")?);
+            return Ok(());
+        }
         let mut story = "commit refs/heads/main\n".to_owned() + COMMITTER;
         story.push_str("from refs/heads/main^0\n");
         story.push_str(&file(spot, version));
@@ -133,6 +171,18 @@ impl Subject for Branch {
             let (what, name) = line.split_once('\t').ok_or("no tab")?;
             let id = what.rsplit(' ').next().unwrap_or_default();
             writeln!(text, "{name} {id}")?;
+            if self.checked_out {
+                // What a person sees there is what the branch says.
+                let path = self.repository().join(name);
+                let there = self.run(&["hash-object", "--stdin-paths"], &path.to_string_lossy())?;
+                let there = there.trim_end();
+                if there != id {
+                    writeln!(text, "but {there} in the work tree")?;
+                }
+            }
+        }
+        if self.checked_out {
+            text.push_str(&self.run(&["status", "--porcelain"], "")?);
         }
         Ok(text)
     }
@@ -156,15 +206,28 @@ impl Subject for Branch {
 
     fn surroundings(&self) -> Tried<String> {
         let trunk = self.run(&["rev-parse", "trunk"], "")?;
-        let config = std::fs::read_to_string(self.repository().join("config"))?;
+        let config = std::fs::read_to_string(self.git_dir().join("config"))?;
         Ok(trunk + &config)
     }
 
     /// The names of all references, and work trees that are not there.
     fn leftovers(&self) -> Tried<String> {
         let refs = self.run(&["for-each-ref", "--format=%(refname)"], "")?;
-        let trees = self.repository().join("worktrees").exists();
-        Ok(format!("{refs}{trees}"))
+        let trees = self.git_dir().join("worktrees").exists();
+        let mut names = Vec::new();
+        for dir in [self.git_dir(), self.repository()] {
+            for entry in std::fs::read_dir(dir)? {
+                names.push(entry?.file_name());
+            }
+        }
+        // Git's own notes come with its first commit, and stay.
+        names.retain(|name| {
+            !["COMMIT_EDITMSG", "logs", "ORIG_HEAD"]
+                .iter()
+                .any(|own| name == *own)
+        });
+        names.sort_unstable();
+        Ok(format!("{refs}{trees}{names:?}"))
     }
 
     fn examine(&self) -> Tried<()> {
@@ -173,4 +236,10 @@ impl Subject for Branch {
     }
 }
 
-planbox::conformance_tests!(git);
+mod bare {
+    planbox::conformance_tests!(super::git);
+}
+
+mod with_a_work_tree {
+    planbox::conformance_tests!(super::checked_out);
+}

@@ -3,15 +3,13 @@
 mod broken;
 mod directory;
 mod example;
-// Both wait for their kinds: `Git` and `Sqlite` are not in the library yet.
-#[cfg(any())]
 mod git;
 
 #[expect(dead_code, reason = "its main runs as an example")]
 #[path = "../../../docs/examples/participant.rs"]
 mod participant;
 mod shelf;
-#[cfg(any())]
+#[cfg(feature = "sqlite")]
 mod sqlite;
 mod value;
 
@@ -19,7 +17,10 @@ pub(crate) use directory::directory;
 pub(crate) use example::settings;
 
 pub(crate) use broken::Defect;
+pub(crate) use git::{checked_out, git};
 pub(crate) use shelf::{Shelf, shelf};
+#[cfg(feature = "sqlite")]
+pub(crate) use sqlite::sqlite;
 pub(crate) use value::value;
 
 use planbox::conformance::RULES;

@@ -12,7 +12,9 @@ mod plain;
 mod thing;
 mod world;
 
-use crate::conformance::{Defect, Shelf, directory, settings, shelf, value};
+use crate::conformance::{
+    Defect, Shelf, checked_out, directory, git, settings, shelf, sqlite, value,
+};
 use ops::{Op, PLANS, story};
 use planbox::conformance::{Subject, Tried};
 use proptest::test_runner::{
@@ -33,7 +35,7 @@ const REGRESSIONS: &str = concat!(
 );
 
 /// Every kind.
-static CASTS: [Cast<'static>; 4] = [
+static CASTS: [Cast<'static>; 7] = [
     Cast {
         name: "directory",
         make: &directory,
@@ -41,6 +43,18 @@ static CASTS: [Cast<'static>; 4] = [
     Cast {
         name: "value",
         make: &value,
+    },
+    Cast {
+        name: "git",
+        make: &git,
+    },
+    Cast {
+        name: "git, checked out",
+        make: &checked_out,
+    },
+    Cast {
+        name: "sqlite",
+        make: &sqlite,
     },
     Cast {
         name: "settings",
