@@ -4,6 +4,8 @@
 //! [order]. An executor that embeds this crate may give its own locks a rank here, or note them with
 //! [`witness::enter`], and has them checked together with ours.
 
+pub mod analysis;
+mod host;
 mod latch;
 pub mod order;
 pub mod witness;

@@ -7,32 +7,57 @@
 //! same rule as waits. A thread that is already panicking is not checked, so that no unwinding is
 //! turned into an abort.
 //!
-//! Every nesting that was seen is kept for the whole process: [`edges`]. With
-//! `PLANBOX_LOCK_EDGES=FILE` in the environment each edge is also appended to FILE, one per line,
-//! when it is first seen.
+//! Every nesting that was seen is kept for the whole process ([`edges`]), and so is every lock that was
+//! held across I/O ([`holds`]). With `PLANBOX_LOCK_EDGES=FILE` in the environment each is also
+//! appended to FILE when it is first seen, in the format of [`analysis`](super::analysis). What is
+//! refused is written, too: the panic may be caught by somebody, the line stays.
+//!
+//! With `PLANBOX_LOCK_WITNESS=record` nothing is refused, only recorded: for a run that should go on to
+//! its end and be judged by `planbox locks --check`.
 //!
 //! In a release build all of this is empty and costs nothing.
 
+use super::analysis::{Hold, Keys, Nesting, Site};
 use super::order::Rank;
 use std::fmt;
 use std::panic::Location;
 
 /// A nesting that was seen: one lock taken while another was held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct Edge {
     /// Rank of the lock that was held.
     pub held: Rank,
     /// Name of the lock that was held.
     pub held_name: &'static str,
-    /// Where it had been taken, the first time the edge was seen.
+    /// Where it had been taken.
     pub held_at: &'static Location<'static>,
     /// Rank of the lock that was taken.
     pub taken: Rank,
     /// Name of the lock that was taken.
     pub taken_name: &'static str,
-    /// Where it was taken, the first time the edge was seen.
+    /// Where it was taken.
     pub taken_at: &'static Location<'static>,
+    /// For two locks of one rank that have keys: how the keys stood.
+    pub keys: Option<Keys>,
+    /// The witness stopped the thread before it took the lock.
+    pub refused: bool,
+}
+
+impl From<Edge> for Nesting {
+    fn from(edge: Edge) -> Self {
+        let mut nesting = Self::new(
+            Site::new(edge.held.name(), edge.held_name, edge.held_at.to_string()),
+            Site::new(
+                edge.taken.name(),
+                edge.taken_name,
+                edge.taken_at.to_string(),
+            ),
+        );
+        nesting.keys = edge.keys;
+        nesting.refused = edge.refused;
+        nesting
+    }
 }
 
 impl fmt::Display for Edge {
@@ -52,6 +77,8 @@ impl<K: Ord + fmt::Display + Clone + 'static> Key for K {}
 #[cfg(not(debug_assertions))]
 mod blind;
 #[cfg(debug_assertions)]
+mod log;
+#[cfg(debug_assertions)]
 mod watching;
 
 #[cfg(not(debug_assertions))]
@@ -59,7 +86,7 @@ use blind as on;
 #[cfg(debug_assertions)]
 use watching as on;
 
-pub use on::{Held, about_to_block, edges, enter, enter_keyed};
+pub use on::{Held, about_to_block, edges, enter, enter_keyed, holds};
 pub(super) use on::{Tag, about_to_wait};
 
 #[cfg(all(test, debug_assertions))]
