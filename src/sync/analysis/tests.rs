@@ -1,6 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 fn site(rank: &str, line: u32) -> Site {
     Site::new(rank, rank, format!("x.rs:{line}:1"))
@@ -19,10 +20,12 @@ fn dump(nestings: impl IntoIterator<Item = Nesting>) -> Dump {
         ("b", true, r#"["c"]"#),
         ("c", false, "[]"),
     ] {
-        text.push_str(&format!(
-            "{{\"rank\":{{\"name\":\"{name}\",\"kind\":\"{name}\",\"protects\":\"\",\"across_io\":{io},\"several\":{},\"then\":{then}}}}}\n",
-            name == "a"
-        ));
+        let several = name == "a";
+        writeln!(
+            text,
+            r#"{{"rank":{{"name":"{name}","kind":"{name}","protects":"","across_io":{io},"several":{several},"then":{then}}}}}"#
+        )
+        .unwrap();
     }
     let mut dump = Dump::default();
     dump.read(&text).unwrap();

@@ -166,7 +166,7 @@ fn push(
         if let Some(old) = refused.filter(|_| forbidden) {
             let mut edge = edge(old, &new);
             edge.refused = true;
-            return Err((edge, refusal(old, &new)));
+            return Err(Box::new((edge, refusal(old, &new))));
         }
         let seen: Vec<Edge> = stack.held.iter().map(|old| edge(old, &new)).collect();
         stack.held.push(new);
@@ -177,7 +177,8 @@ fn push(
             seen.into_iter().for_each(log::nesting);
             number
         }
-        Ok(Err((edge, refusal))) => {
+        Ok(Err(refused)) => {
+            let (edge, refusal) = *refused;
             log::nesting(edge);
             stop(&refusal)
         }
@@ -240,14 +241,14 @@ fn refuse_latches(what: &str, spare: usize, at: &'static Location<'static>) {
         for entry in stack.held.iter().rev().skip(spare) {
             let forbidden = !entry.rank.across_io();
             if forbidden || log::is_news((entry.rank, entry.name, entry.at, at)) {
-                let held = Site::new(entry.rank.name(), entry.name, entry.at.to_string());
+                let site = Site::new(entry.rank.name(), entry.name, entry.at.to_string());
                 let message = || {
                     format!(
                         "lock order: about to block in {what} at {at} while {entry} is held since {}; it must not be held across I/O",
                         entry.at
                     )
                 };
-                let hold = Hold::new(held, what, at.to_string());
+                let hold = Hold::new(site, what, at.to_string());
                 log::declared(entry.rank);
                 seen.push((hold, forbidden.then(message)));
             }
