@@ -88,11 +88,16 @@ pub(crate) fn each<T: Send>(
             .map(|(name, sandbox)| (name.clone(), call(plan, || f(name, sandbox))))
             .collect();
     }
+    let lent = witness::lend();
     thread::scope(|scope| {
         let running: Vec<_> = seats
             .into_iter()
             .map(|(name, sandbox)| {
-                let run = move || call(plan, || f(name, sandbox));
+                let lent = &lent;
+                let run = move || {
+                    let _loan = lent.hold();
+                    call(plan, || f(name, sandbox))
+                };
                 (name.clone(), scope.spawn(run))
             })
             .collect();

@@ -11,6 +11,8 @@
 mod cli;
 mod commit;
 mod crash;
+#[cfg(all(feature = "cli", debug_assertions))]
+mod locks;
 mod manager;
 mod processes;
 mod support;

@@ -81,6 +81,11 @@ pub(super) fn holds() -> Vec<Hold> {
     seen.iter().flat_map(|seen| &seen.holds).cloned().collect()
 }
 
+pub(super) fn ranks() -> Vec<Rank> {
+    let seen = SEEN.lock();
+    seen.iter().flat_map(|seen| &seen.ranks).copied().collect()
+}
+
 /// Records a nesting.
 pub(super) fn nesting(edge: Edge) {
     let news = TOLD.try_with(|told| told.borrow_mut().0.insert(edge));

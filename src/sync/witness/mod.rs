@@ -17,8 +17,8 @@
 //!
 //! In a release build all of this is empty and costs nothing.
 
-use super::analysis::{Hold, Keys, Nesting, Site};
-use super::order::Rank;
+use super::analysis::{Dump, Hold, Keys, Nesting, Site};
+use super::order::{self, Rank};
 use std::fmt;
 use std::panic::Location;
 
@@ -71,8 +71,8 @@ impl fmt::Display for Edge {
 }
 
 /// A key by which locks of one rank are ordered: what [`enter_keyed`] takes.
-pub trait Key: Ord + fmt::Display + Clone + 'static {}
-impl<K: Ord + fmt::Display + Clone + 'static> Key for K {}
+pub trait Key: Ord + fmt::Display + Clone + Send + Sync + 'static {}
+impl<K: Ord + fmt::Display + Clone + Send + Sync + 'static> Key for K {}
 
 #[cfg(not(debug_assertions))]
 mod blind;
@@ -86,8 +86,34 @@ use blind as on;
 #[cfg(debug_assertions)]
 use watching as on;
 
-pub use on::{Held, about_to_block, edges, enter, enter_keyed, holds};
+pub use on::{Held, Lent, Loan, about_to_block, edges, enter, enter_keyed, holds, lend};
 pub(super) use on::{Tag, about_to_wait};
+
+/// Everything that was declared and seen in this process: what a test of a program judges at its end.
+/// In a release build nothing was seen.
+#[must_use]
+pub fn dump() -> Dump {
+    let mut dump = Dump::of_planbox();
+    let edges = edges();
+    let ranks = edges.iter().flat_map(|edge| [edge.held, edge.taken]);
+    for rank in ranks.chain(on::ranks()) {
+        let others = rank.host().into_iter().flat_map(order::Host::all);
+        dump.declare(others.map(Into::into));
+    }
+    dump.nestings = edges.into_iter().map(Into::into).collect();
+    dump.holds = holds().into_iter().collect();
+    dump.processes = 1;
+    dump
+}
+
+/// Runs `body`, which plants an error for a test of this crate: nothing of it is written to the file.
+#[cfg(all(test, debug_assertions))]
+pub(crate) fn planted<T>(body: impl FnOnce() -> T) -> T {
+    log::PLANTED.set(true);
+    let done = body();
+    log::PLANTED.set(false);
+    done
+}
 
 #[cfg(all(test, debug_assertions))]
 mod tests;

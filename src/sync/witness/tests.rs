@@ -8,10 +8,7 @@ const HOST: Rank = Order::new(&[Class::around("hosts", "a test")]).rank("hosts")
 
 /// What the witness said when it stopped `body`, or nothing.
 fn refusal(body: impl FnOnce()) -> Option<String> {
-    log::PLANTED.set(true);
-    let stopped = catch_unwind(AssertUnwindSafe(body)).err();
-    log::PLANTED.set(false);
-    let stopped = stopped?;
+    let stopped = planted(|| catch_unwind(AssertUnwindSafe(body))).err()?;
     stopped.downcast::<String>().ok().map(|text| *text)
 }
 
@@ -134,6 +131,31 @@ fn releases_need_not_be_nested() {
     assert!(refusal(|| drop(enter(Rank::Plan, Some("p"), "plan"))).is_some());
     drop(resource);
     drop(enter(Rank::Plan, Some("p"), "plan"));
+}
+
+#[test]
+fn a_thread_that_works_for_another_is_held_to_its_locks() {
+    let registry = Mutex::new(Rank::Registry, "registry", ());
+    let said = refusal(|| {
+        let _registry = registry.lock();
+        let lent = lend();
+        let stopped = crate::sync::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                let said = refusal(|| {
+                    let _loan = lent.hold();
+                    drop(enter(Rank::Plan, Some("p"), "plan"));
+                });
+                drop(enter(Rank::Plan, Some("p"), "plan"));
+                said
+            });
+            worker.join().expect("nothing is held after the loan")
+        });
+        std::panic::panic_any(stopped.expect("the refusal"));
+    });
+    assert!(
+        said.expect("the refusal")
+            .contains("registry lock `registry` is held since")
+    );
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
+use std::sync::Arc;
 
 /// A key of any type: ordered among its own type by `Ord`, among others by its text.
-trait AnyKey: fmt::Display {
+trait AnyKey: fmt::Display + Send + Sync {
     fn against(&self, other: &dyn AnyKey) -> Ordering;
     fn as_any(&self) -> &dyn Any;
 }
@@ -28,11 +29,12 @@ impl<K: Key> AnyKey for K {
     }
 }
 
+#[derive(Clone)]
 struct Entry {
     number: u64,
     rank: Rank,
     name: &'static str,
-    key: Option<Box<dyn AnyKey>>,
+    key: Option<Arc<dyn AnyKey>>,
     at: &'static Location<'static>,
 }
 
@@ -83,7 +85,7 @@ impl Drop for Held {
 /// If the declared order does not allow the lock under one that this thread holds.
 #[track_caller]
 pub fn enter(rank: Rank, key: Option<&str>, name: &'static str) -> Held {
-    let key = key.map(|key| Box::new(key.to_owned()) as Box<dyn AnyKey>);
+    let key = key.map(|key| Arc::new(key.to_owned()) as Arc<dyn AnyKey>);
     push(rank, key, name, Location::caller())
 }
 
@@ -94,7 +96,60 @@ pub fn enter(rank: Rank, key: Option<&str>, name: &'static str) -> Held {
 /// If the declared order does not allow the lock under one that this thread holds.
 #[track_caller]
 pub fn enter_keyed<K: Key>(rank: Rank, key: &K, name: &'static str) -> Held {
-    push(rank, Some(Box::new(key.clone())), name, Location::caller())
+    push(rank, Some(Arc::new(key.clone())), name, Location::caller())
+}
+
+/// The locks that a thread holds, for the threads that work for it.
+#[derive(Clone)]
+pub struct Lent {
+    held: Vec<Entry>,
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lent({})", self.held.len())
+    }
+}
+
+/// Locks of another thread that this one is held to, until this is dropped.
+#[derive(Debug)]
+#[must_use = "the loan ends when this is dropped"]
+pub struct Loan {
+    #[expect(dead_code, reason = "dropped when the loan ends")]
+    held: Vec<Held>,
+}
+
+/// The locks that this thread holds. A thread that waits for others to do a part of its work lends
+/// them its locks: what they take, they take under these.
+#[must_use]
+pub fn lend() -> Lent {
+    let held = STACK.try_with(|stack| stack.borrow().held.clone());
+    Lent {
+        held: held.unwrap_or_default(),
+    }
+}
+
+impl Lent {
+    /// Holds this thread to the locks of the other one.
+    pub fn hold(&self) -> Loan {
+        let held = STACK.try_with(|stack| {
+            let mut stack = stack.borrow_mut();
+            let entries = self.held.iter().map(|entry| {
+                stack.next += 1;
+                let number = stack.next;
+                let entry = entry.clone();
+                stack.held.push(Entry { number, ..entry });
+                Held {
+                    number,
+                    here: PhantomData,
+                }
+            });
+            entries.collect()
+        });
+        Loan {
+            held: held.unwrap_or_default(),
+        }
+    }
 }
 
 /// Checks that this thread may block in `what`, for example `fs.sync`, and records the locks that are
@@ -126,6 +181,11 @@ pub fn holds() -> Vec<Hold> {
     log::holds()
 }
 
+/// The ranks of hosts that were seen.
+pub(super) fn ranks() -> Vec<Rank> {
+    log::ranks()
+}
+
 /// Rank and name of a latch.
 #[derive(Debug)]
 pub(in crate::sync) struct Tag {
@@ -146,7 +206,7 @@ impl Tag {
 
 fn push(
     rank: Rank,
-    key: Option<Box<dyn AnyKey>>,
+    key: Option<Arc<dyn AnyKey>>,
     name: &'static str,
     at: &'static Location<'static>,
 ) -> Held {
