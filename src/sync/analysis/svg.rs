@@ -17,24 +17,31 @@ const SWING_MORE: usize = 26;
 /// The widest line of text in a box, in characters.
 const WIDEST: usize = 46;
 
+/// Plain rules, no variables: not everything that shows pictures is a browser.
 const STYLE: &str = "\
 <style>
-svg { --ink: #1f2328; --faint: #8c959f; --box: #f6f8fa; --edge: #d0d7de; --seen: #0969da; --bad: #cf222e; }
-@media (prefers-color-scheme: dark) {
-svg { --ink: #e6edf3; --faint: #848d97; --box: #161b22; --edge: #30363d; --seen: #4493f8; --bad: #f85149; }
-}
-text { font: 13px ui-monospace, Menlo, Consolas, monospace; fill: var(--ink); }
+text { font: 13px ui-monospace, Menlo, Consolas, monospace; fill: #1f2328; }
 text.name { font-weight: 700; }
-text.note { fill: var(--faint); }
-rect { fill: var(--box); stroke: var(--edge); }
+text.note { fill: #59636e; }
+rect { fill: #f6f8fa; stroke: #d0d7de; }
 path { fill: none; stroke-width: 1.5; }
-path.declared { stroke: var(--faint); stroke-dasharray: 2 4; }
-path.seen { stroke: var(--seen); }
-path.forbidden { stroke: var(--bad); stroke-width: 2.5; }
-marker path { stroke: none; }
-#seen path { fill: var(--seen); }
-#declared path { fill: var(--faint); }
-#forbidden path { fill: var(--bad); }
+path.declared { stroke: #8c959f; stroke-dasharray: 2 4; }
+path.seen { stroke: #0969da; }
+path.forbidden { stroke: #cf222e; stroke-width: 2.5; }
+#declared path { fill: #8c959f; }
+#seen path { fill: #0969da; }
+#forbidden path { fill: #cf222e; }
+@media (prefers-color-scheme: dark) {
+text { fill: #e6edf3; }
+text.note { fill: #9198a1; }
+rect { fill: #161b22; stroke: #3d444d; }
+path.declared { stroke: #848d97; }
+path.seen { stroke: #4493f8; }
+path.forbidden { stroke: #f85149; }
+#declared path { fill: #848d97; }
+#seen path { fill: #4493f8; }
+#forbidden path { fill: #f85149; }
+}
 </style>
 ";
 
