@@ -10,6 +10,7 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod commit;
+mod compile;
 mod crash;
 #[cfg(all(feature = "cli", debug_assertions))]
 mod locks;
