@@ -2,12 +2,15 @@
 //! finds them. Each plant is a control: a check that misses it is worth nothing.
 
 use crate::cli::Home;
-use crate::support::child;
+use crate::support::scripted::{Scripted, ScriptedKind, World};
+use crate::support::{child, plan};
+use planbox::SandboxManager;
 use planbox::sync::order::{Class, Order, Rank};
 use planbox::sync::{Mutex, thread, witness};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 #[path = "../../docs/examples/ranked_locks.rs"]
 #[expect(dead_code, reason = "the `main` of the example has no caller here")]
@@ -34,6 +37,7 @@ fn child_entry() {
         "circle" => circle(),
         "across-io" => across_io(),
         "registry" => registry_across_io(),
+        "participants" => participants(),
         other => panic!("no task {other}"),
     }
 }
@@ -67,7 +71,30 @@ fn registry_across_io() {
     let registry = Mutex::new(Rank::Registry, "registry", ());
     let home = tempfile::tempdir().unwrap();
     let _held = registry.lock();
-    drop(planbox::SandboxManager::open(home.path().join("store")));
+    drop(SandboxManager::open(home.path().join("store")));
+}
+
+/// Two participants run on threads of their own, under a plan lock that a third thread holds: one of
+/// them takes a lock that the host holds around calls to us.
+fn participants() {
+    const OUTER: Rank =
+        Order::new(&[Class::around("outer", "a lock of these tests")]).rank("outer");
+    let world = World::new();
+    let kind = Arc::new(ScriptedKind(Arc::clone(&world)));
+    let manager = SandboxManager::builder().kind(kind).in_memory();
+    for name in ["one", "two"] {
+        let opened = manager.open_sandbox(&plan("p"), Scripted::new(&world, name));
+        opened.unwrap();
+    }
+    let outer = Mutex::new(OUTER, "outer", ());
+    world.hook(move |step, _| {
+        if step == "prepare" {
+            drop(outer.lock());
+        }
+        Ok(())
+    });
+    // Where the witness refuses, the participant has panicked, and the commit says so and ends.
+    drop(manager.commit_all(&plan("p")));
 }
 
 /// Has a child run `task` and record; true if it came to its end. The second is its dump.
@@ -183,6 +210,26 @@ fn the_registry_held_across_our_own_doors_is_found_at_each_of_them() {
     let (ended, dump) = record(&home, "registry", false);
     assert!(!ended, "a debug build stops at the first door");
     home.json(3, &["locks", text(&dump)]);
+}
+
+#[test]
+fn what_a_participant_takes_is_judged_under_the_locks_of_the_thread_that_waits_for_it() {
+    let home = Home::new();
+    for only_record in [true, false] {
+        let (ended, dump) = record(&home, "participants", only_record);
+        assert!(
+            ended,
+            "the panic of the witness was caught: only the dump tells"
+        );
+        let json = home.json(3, &["locks", "--check", text(&dump)]);
+        let finding = &json["findings"][0];
+        assert_eq!(
+            (&finding["code"], &finding["edge"]["held"]["rank"]),
+            (&"undeclared".into(), &"plan".into())
+        );
+        assert_eq!(finding["edge"]["taken"]["lock"], "outer");
+        assert_eq!(finding["edge"]["refused"], !only_record);
+    }
 }
 
 #[test]
