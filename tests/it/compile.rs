@@ -15,7 +15,6 @@ use std::process::Command;
 
 /// What every case begins with.
 const HEAD: &str = r#"
-#![allow(unused)]
 use planbox::lock::{LockTable, LockWait};
 use planbox::sync::level::{Before, Level, Leveled, Under};
 use planbox::sync::order::{Class, Order, Rank};
@@ -133,7 +132,7 @@ fn lay_out(package: &Path) {
     let library = env!("CARGO_MANIFEST_DIR");
     let manifest = format!(
         "[package]\nname = \"must-not-compile\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
-         [workspace]\n[dependencies]\n\
+         [workspace]\n[lints.rust]\nunused = \"allow\"\n[dependencies]\n\
          planbox = {{ path = {library:?}, default-features = false }}\n"
     );
     std::fs::create_dir_all(package.join("src/bin")).unwrap();
