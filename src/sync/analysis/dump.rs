@@ -288,7 +288,7 @@ impl Dump {
         Ok(())
     }
 
-    /// Adds the nestings of [`Format::Pairs`], which have no call sites.
+    /// Adds the nestings of [`Format::Pairs`](super::Format::Pairs), which have no call sites.
     ///
     /// # Errors
     /// [`DumpError::Line`] if a line is not two nodes; nothing was added then.

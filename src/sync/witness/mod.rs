@@ -1,7 +1,7 @@
 //! The witness: watches every acquisition of every thread against the declared order.
 //!
 //! In a debug build each thread keeps the stack of the locks it holds, with their call sites. Taking
-//! a lock that the [order](super::order) does not allow panics *before* the thread can block, and
+//! a lock that the [order] does not allow panics *before* the thread can block, and
 //! names both call sites: an inversion is found on the first run that takes the two locks in the
 //! wrong order, whether or not another thread is there to make it a deadlock. Tries are held to the
 //! same rule as waits. A thread that is already panicking is not checked, so that no unwinding is
