@@ -11,10 +11,17 @@
 mod cli;
 mod commit;
 mod compile;
+mod conformance;
 mod crash;
+mod git;
+mod git_checkout;
 #[cfg(all(feature = "cli", debug_assertions))]
 mod locks;
 mod manager;
+mod marker;
+mod model;
 mod processes;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod support;
 mod tidy;

@@ -5,8 +5,11 @@
 )]
 
 mod commands;
+mod examples;
 mod exits;
 mod input;
+mod kinds;
+mod kinds_refused;
 mod processes;
 
 use serde_json::Value;
