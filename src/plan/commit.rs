@@ -238,9 +238,13 @@ impl Locked {
         let guards = seats
             .map(|(name, sandbox)| (name.clone(), call(&plan, || sandbox.guards())))
             .collect();
-        ResourceLocks::take(&self.services, &plan, guards, wait).map_err(|failure| match failure {
-            GuardFailure::Lock(source) => PlanFault::Lock { plan, source }.into(),
-            GuardFailure::Participant(name, error) => self.refused((name, Stage::Validate), error),
+        ResourceLocks::take(&self.services, &self.guard, guards, wait).map_err(|failure| {
+            match failure {
+                GuardFailure::Lock(source) => PlanFault::Lock { plan, source }.into(),
+                GuardFailure::Participant(name, error) => {
+                    self.refused((name, Stage::Validate), error)
+                }
+            }
         })
     }
 

@@ -10,10 +10,13 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod commit;
+mod compile;
 mod conformance;
 mod crash;
 mod git;
 mod git_checkout;
+#[cfg(all(feature = "cli", debug_assertions))]
+mod locks;
 mod manager;
 mod marker;
 #[cfg(feature = "sqlite")]

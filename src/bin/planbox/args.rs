@@ -11,7 +11,7 @@ Exit status:
   0    done (also: already committed, nothing to do)
   1    failed, nothing changed
   2    usage, or refused input
-  3    findings (doctor, diff --exit-code)
+  3    findings (doctor, diff --exit-code, locks --check)
   4    conflict with changes made by others, nothing changed
   5    busy, or the lock time-out ran out; nothing changed
   6    recovery needed: run `planbox recover`
@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Log(OnePlan),
     /// Remove what nobody needs any more
     Gc(Gc),
+    /// Show who holds which plan, or judge what a run recorded of its locks
+    Locks(Locks),
     /// Look for trouble in the store
     Doctor,
     /// Print a completion script for a shell
@@ -307,6 +309,41 @@ pub(crate) struct Gc {
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// `planbox locks`
+#[derive(Debug, Args)]
+#[command(after_help = LOCK_DUMPS)]
+pub(crate) struct Locks {
+    /// Judge the dumps: exit with 3 on a cycle, an undeclared edge or a lock held across I/O
+    #[arg(long, requires = "files", conflicts_with = "graph")]
+    pub(crate) check: bool,
+    /// Draw the dumps; without a FILE, the order that planbox itself declares
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) graph: Option<GraphFormat>,
+    /// Dumps of debug builds; with neither --check nor --graph they are judged
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Help for where dumps come from.
+const LOCK_DUMPS: &str = "\
+Without a FILE: the plans whose lease is held, by whom, for what and since when. A program that
+embeds planbox writes a dump if a debug build of it runs with PLANBOX_LOCK_EDGES=FILE; with
+PLANBOX_LOCK_WITNESS=record it goes on where it would have stopped. Several FILEs are judged as one
+run.";
+
+/// How a graph of locks is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// For graphviz
+    Dot,
+    /// For pages that draw mermaid
+    Mermaid,
+    /// A picture
+    Svg,
+    /// One `RANK/LOCK RANK/LOCK` per line: to compare runs, or for tsort
+    Pairs,
 }
 
 /// `planbox completions`
