@@ -41,10 +41,10 @@ pub(super) fn merge(
         records.cut(piece, &mut |record| {
             if number == 0 {
                 tree = std::str::from_utf8(record).ok().and_then(Oid::parse);
-            } else if let Some((path, side, what)) = stage(record) {
-                if let Some(slot) = sides.entry(path).or_default().get_mut(side) {
-                    *slot = Some(what);
-                }
+            } else if let Some((path, side, what)) = stage(record)
+                && let Some(slot) = sides.entry(path).or_default().get_mut(side)
+            {
+                *slot = Some(what);
             }
             number += 1;
             Ok(())

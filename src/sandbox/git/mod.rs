@@ -29,6 +29,7 @@
 mod changes;
 mod checkout;
 mod merge;
+mod oid;
 mod pipes;
 mod program;
 mod record;

@@ -5,12 +5,11 @@
 //! says, no hook, filter, monitor, pager, helper or transport of it is started: each such setting
 //! is overridden on the command line, where it cannot be overridden again.
 
+pub(super) use super::oid::Oid;
 use super::pipes;
 use crate::error::{Fault, ParticipantError};
 use crate::sandbox::{Outcome, Work};
-use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -60,67 +59,6 @@ const SETTINGS: &[&str] = &[
     "transfer.fsckObjects=false",
     "pack.writeReverseIndex=false",
 ];
-
-/// The id of an object: 40 or 64 lower-case hex digits.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(super) struct Oid(String);
-
-impl Oid {
-    /// The id written in `text`, if it is one.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let digits = text
-            .bytes()
-            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        (digits && matches!(text.len(), 40 | 64)).then(|| Self(text.to_owned()))
-    }
-
-    /// The id that stands for "no object", as long as this one.
-    pub(super) fn zero(&self) -> Self {
-        Self("0".repeat(self.0.len()))
-    }
-
-    /// True for the id that stands for "no object".
-    pub(super) fn is_zero(&self) -> bool {
-        self.0.bytes().all(|digit| digit == b'0')
-    }
-
-    /// All digits.
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The first digits, for people.
-    pub(super) fn short(&self) -> &str {
-        self.0.get(..12).unwrap_or(&self.0)
-    }
-}
-
-impl fmt::Display for Oid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Oid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.short())
-    }
-}
-
-impl TryFrom<String> for Oid {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text).ok_or("not the id of an object")
-    }
-}
-
-impl From<Oid> for String {
-    fn from(oid: Oid) -> Self {
-        oid.0
-    }
-}
 
 /// How firmly git writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,23 +135,6 @@ impl Runner {
         }
     }
 
-    /// Runs `args` (the name of the command first) with `env` on top of the environment and
-    /// returns what it wrote, at most [`pipes::COLLECT_MAX`] bytes.
-    ///
-    /// # Errors
-    /// As [`Call::bytes`].
-    pub(super) fn run(
-        &self,
-        args: &[OsString],
-        env: &[(&'static str, OsString)],
-        input: &[u8],
-    ) -> Outcome<Vec<u8>> {
-        let mut call = self.call("").input(input);
-        call.args.extend_from_slice(args);
-        call.env.extend_from_slice(env);
-        call.bytes()
-    }
-
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
@@ -268,17 +189,20 @@ impl Runner {
 /// A path as git reads it in a list of object directories: in quotes, with every byte that is not
 /// plain as three octal digits.
 pub(super) fn quote(path: &Path) -> OsString {
-    let mut quoted = String::from("\"");
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut quoted = vec![b'"'];
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'"' | b'\\' | 0..=31 | 127.. => {
-                quoted.push_str(&format!("\\{byte:03o}"));
+                let octal = [byte >> 6, byte >> 3 & 7, byte & 7].map(|digit| b'0' + digit);
+                quoted.push(b'\\');
+                quoted.extend(octal);
             }
-            plain => quoted.push(char::from(*plain)),
+            plain => quoted.push(*plain),
         }
     }
-    quoted.push('"');
-    quoted.into()
+    quoted.push(b'"');
+    OsString::from_vec(quoted)
 }
 
 /// One call of git.
@@ -533,17 +457,6 @@ mod tests {
         assert_eq!(version("git version 2.50.GIT"), Some((2, 50)));
         assert_eq!(version("tig 1"), None);
         assert!((2, 100) > OLDEST && (2, 39) < OLDEST && (10, 0) > OLDEST);
-    }
-
-    #[test]
-    fn an_id_is_hex_of_a_known_length() {
-        let id = Oid::parse(&"a1".repeat(20)).unwrap();
-        assert_eq!(id.zero().as_str(), "0".repeat(40));
-        assert!(id.zero().is_zero() && !id.is_zero());
-        for bad in ["", "HEAD", "--all", &"A1".repeat(20), &"a1".repeat(21)] {
-            assert_eq!(Oid::parse(bad), None, "{bad}");
-        }
-        assert!(Oid::parse(&"0f".repeat(32)).is_some(), "sha256");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(super) fn swap(
         sync(repository, name)?;
         return Ok(Swap::Done);
     }
-    let now = explain(repository, name, old, answer)?;
+    let now = explain(repository, name, old, &answer)?;
     let there = match &now {
         RefState::At(oid) => Some(oid),
         RefState::Absent | RefState::Symbolic(_) => None,
@@ -81,7 +81,7 @@ pub(super) fn probe(
     if answer.code == 0 {
         return Ok(Swap::Done);
     }
-    explain(repository, name, old, answer).map(Swap::Moved)
+    explain(repository, name, old, &answer).map(Swap::Moved)
 }
 
 /// Sets a reference of our own, whatever it was.
@@ -116,7 +116,7 @@ fn explain(
     repository: &Repository,
     name: &str,
     old: Option<&Oid>,
-    answer: Answer,
+    answer: &Answer,
 ) -> Outcome<RefState> {
     let now = repository.state(name)?;
     let unmoved = match (&now, old) {

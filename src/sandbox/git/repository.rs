@@ -262,11 +262,7 @@ impl Repository {
     }
 
     /// What somebody is in the middle of with the branch `name`: a merge, a rebase.
-    pub(super) fn unfinished(
-        &self,
-        name: &str,
-        trees: &[WorkTree],
-    ) -> Outcome<Option<&'static str>> {
+    pub(super) fn unfinished(name: &str, trees: &[WorkTree]) -> Outcome<Option<&'static str>> {
         const STARTED: [(&str, &str); 3] = [
             ("MERGE_HEAD", "merge"),
             ("CHERRY_PICK_HEAD", "cherry-pick"),

@@ -152,7 +152,7 @@ impl Target {
     fn base(&self) -> Outcome<Option<Oid>> {
         let (repository, name) = (&self.repository, &self.reference);
         let trees = repository.work_trees()?;
-        if let Some(what) = repository.unfinished(name, &trees)? {
+        if let Some(what) = Repository::unfinished(name, &trees)? {
             return Err(refused(format!(
                 "somebody is in the middle of a {what} on {name}; end it first"
             ))
@@ -229,7 +229,9 @@ impl Resource for Git {
     }
 
     fn identify(&self) -> Outcome<Identity> {
-        Ok(self.find()?.identity)
+        let target = self.find()?;
+        drop(target.base()?);
+        Ok(target.identity)
     }
 
     /// Writes nothing into the repository: the base is copied into the place, so that no garbage

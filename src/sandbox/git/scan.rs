@@ -53,8 +53,8 @@ pub(super) fn scan(view: &Dir, work: &Work<'_>) -> Outcome<Vec<String>> {
                 return Err(ParticipantError::new(Fault::Refused, why).at(view.path().join(at())));
             }
             special if notes.len() < NOTES_MAX => {
-                let word = special.word();
-                notes.push(format!("{}: a {word} is left out", Shown(&at())));
+                let kind = special.word();
+                notes.push(format!("{}: a {kind} is left out", Shown(&at())));
             }
             _ => more += 1,
         }

@@ -77,13 +77,13 @@ pub(super) fn stage(record: &Record, place: &Place, work: &Work<'_>) -> Outcome<
         .index(place.dir.join(OWN).join(&scratch.name));
     work.step(0, 0, "files")?;
     add(&git, place, work)?;
-    let base = record.base.as_ref().unwrap_or(&record.empty);
+    let before = record.base.as_ref().unwrap_or(&record.empty);
     let mut tree = git.call("write-tree").oid()?;
-    if restore(&git, (base, &tree), (&view, &odd(&own_dir)?), work)? {
+    if restore(&git, (before, &tree), (&view, &odd(&own_dir)?), work)? {
         tree = git.call("write-tree").oid()?;
     }
     drop(open_view(record, place)?);
-    let mut changes = changes::changes(&bare, (base, &tree), &record.reference, work)?;
+    let mut changes = changes::changes(&bare, (before, &tree), &record.reference, work)?;
     if let (Some(base), Some(section)) = (&record.base, changes.sections.first_mut()) {
         section.from = Some(base.as_str().to_owned());
     }

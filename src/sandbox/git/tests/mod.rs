@@ -9,6 +9,7 @@ use super::{Git, GitKind};
 use crate::error::{Conflict, Fault, ParticipantError};
 use crate::fs::testing::Scratch;
 use crate::sandbox::{Kind as _, Place, Redo, Resource as _, Sandbox, Vote, Work};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -51,7 +52,6 @@ fn git(dir: &Path, args: &[&str]) -> String {
 fn write(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     drop(std::fs::remove_file(path));
-    use std::io::Write as _;
     std::fs::File::create(path)
         .unwrap()
         .write_all(text.as_bytes())

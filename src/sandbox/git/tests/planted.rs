@@ -274,7 +274,7 @@ fn a_repository_planted_where_a_submodule_is_does_not_run_either() {
         trap.sprung().is_some(),
         "a plain git runs what is planted in a submodule"
     );
-    std::fs::rename(&lib, world.home.path().join("lib-aside")).unwrap();
+    rustix::fs::rename(&lib, world.home.path().join("lib-aside")).unwrap();
     let sealed = sandbox.seal(&work()).unwrap();
     assert_eq!(sealed.changes.entries[1].what, "submodule");
     let redo = prepared(&mut *sandbox);
@@ -292,7 +292,7 @@ fn the_git_directory_of_the_view_is_not_read_whatever_it_becomes() {
     std::fs::create_dir(&evil).unwrap();
     git(&evil, &["init", "-q"]);
     trap.append_config(&evil.join(".git"));
-    std::fs::rename(view.join(".git"), world.home.path().join("dot-git-aside")).unwrap();
+    rustix::fs::rename(view.join(".git"), world.home.path().join("dot-git-aside")).unwrap();
     write(
         &view.join(".git"),
         &format!("gitdir: {}/.git\n", evil.display()),

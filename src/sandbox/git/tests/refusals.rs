@@ -293,7 +293,7 @@ fn a_view_that_was_replaced_is_lost() {
     let world = World::new();
     let mut sandbox = world.open();
     let view = sandbox.path().unwrap().to_path_buf();
-    std::fs::rename(&view, view.with_extension("aside")).unwrap();
+    rustix::fs::rename(&view, view.with_extension("aside")).unwrap();
     says(
         &sandbox.seal(&work()).unwrap_err(),
         Fault::Lost,
@@ -344,7 +344,7 @@ fn a_repository_that_is_gone_or_another_one_is_lost() {
     let mut sandbox = world.open();
     edit(&*sandbox, "a.txt", "ours\n");
     let (repo, aside) = (world.repo(), world.home.path().join("aside"));
-    std::fs::rename(&repo, &aside).unwrap();
+    rustix::fs::rename(&repo, &aside).unwrap();
     sandbox.seal(&work()).unwrap();
     says(
         &sandbox.prepare(&work()).unwrap_err(),
