@@ -214,6 +214,14 @@ impl Private {
         Err(ParticipantError::conflict(vec![conflict]))
     }
 
+    /// True if the branch holds somebody else's commit on top of ours.
+    fn is_built_upon(&self, repository: &Repository, redo: &RedoText) -> Outcome<bool> {
+        match repository.state(&self.record.reference)? {
+            RefState::At(now) if now != redo.new => refs::contains(repository, &now, &redo.new),
+            _ => Ok(false),
+        }
+    }
+
     fn back(&self, repository: &Repository, redo: &RedoText, keep: bool) -> Outcome<()> {
         let ends = (Some(&redo.new), redo.old.as_ref());
         let reason = format!("{} (taken back)", redo.reason);
@@ -457,6 +465,10 @@ impl Sandbox for Private {
         let mut move_back = || self.back(&repository, &redo, keep);
         match &redo.checkout {
             None => move_back(),
+            Some(followed) if keep && self.is_built_upon(&repository, &redo)? => {
+                // The branch stays where it is, and the work tree with it.
+                Checkout::new(&self.place, &followed.tree).leave(&followed.redo)
+            }
             Some(Followed { tree, redo }) => {
                 let git = self.git(&repository);
                 Checkout::new(&self.place, tree).take_back(&git, redo, (work, &mut move_back))

@@ -48,7 +48,10 @@ fn a_commit_makes_all_four_real_and_counts_each_in_its_own_terms() {
         told.contains("table users: 1 row added, 1 modified, 1 removed"),
         "{told}"
     );
-    assert!(told.contains("branch refs/heads/main: "), "{told}");
+    assert!(
+        told.contains("branch main: 1 file added, 1 modified, "),
+        "{told}"
+    );
     let real = four.world.real();
     assert_eq!(real.history, ["the plan", "base"]);
     assert_eq!(real.status, "", "the checked-out work tree moved along");

@@ -18,7 +18,7 @@ enum Verdict {
     Undecided,
     /// The branch is checked out: files and index follow.
     Go,
-    /// Another branch is checked out by now: they stay.
+    /// They stay as they are: another branch is checked out by now, or somebody built on ours.
     Stay,
 }
 
@@ -53,6 +53,12 @@ pub(super) fn undecided(home: &Dir) -> Outcome<()> {
     let made = home.create_private(Verdict::Undecided.name());
     made.map(drop)
         .map_err(|error| ParticipantError::io("make the checkout", home.path(), error))
+}
+
+/// True if files and index are to be as they are: what apply displaced is not wanted any more.
+pub(super) fn stands(home: &Dir) -> Outcome<bool> {
+    let failed = |error| ParticipantError::io("read the verdict", home.path(), error);
+    Ok(Verdict::read(home).map_err(failed)? == Some(Verdict::Stay))
 }
 
 /// True if apply displaced an index that nobody put back.
@@ -156,6 +162,23 @@ impl Checkout {
         });
         let released = ends.lock.release();
         taken.and(released)
+    }
+
+    /// Lets files and index stand as they are, because somebody built on the commit that they
+    /// belong to, and the caller lets theirs stand. Idempotent.
+    ///
+    /// # Errors
+    /// What the system refuses; it may be called again.
+    pub(in crate::sandbox::git) fn leave(&self, redo: &CheckoutRedo) -> Outcome<()> {
+        let Some(ends) = self.ends(redo)? else {
+            return Ok(());
+        };
+        let failed = |error| ParticipantError::io("write the verdict", ends.home.path(), error);
+        if Verdict::read(&ends.home).map_err(failed)? == Some(Verdict::Go) {
+            let changed = Verdict::Go.change(Verdict::Stay, &ends.home);
+            changed.map_err(failed)?;
+        }
+        ends.lock.release()
     }
 
     fn take_back_locked(

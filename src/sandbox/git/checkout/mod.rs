@@ -138,6 +138,9 @@ impl Checkout {
             let Some((dir, redo)) = stored(&home)? else {
                 continue;
             };
+            if carry::stands(&dir)? {
+                continue;
+            }
             let given = redo.tree.as_ref();
             if let Some(Ok(mut part)) = given.map(|given| self.part(&home, given)) {
                 part.unseal()?;
