@@ -71,7 +71,7 @@ pub use plan::{
     Acknowledge, Check, CommitOptions, CommitOutcome, EVENT_BACKLOG, Event, PlanDiff, Receipt,
     ReceiptBody, Recovered, ResourceDiff, ResourceReceipt, summary,
 };
-pub use register::{RegisterError, Snapshot, VersionRegister};
+pub use register::{ActivateError, Refreshed, RegisterError, Snapshot, Stored, VersionRegister};
 pub use sandbox::{Action, Change, Changes, Directory, Resource, Sandbox, Value};
 pub use state::{IllegalMove, PlanEvent, PlanState};
 

@@ -6,10 +6,12 @@
 
 mod latch;
 pub mod order;
+mod swap;
 pub mod witness;
 
 pub use latch::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
 pub use order::Rank;
+pub(crate) use swap::{Loaded, Swap};
 
 /// Threads.
 pub mod thread {
