@@ -182,3 +182,33 @@ fn another_process_is_told_where_the_value_lives() {
     assert_eq!(error.unwrap_err().fault, Fault::Elsewhere);
     assert_eq!(value.register().id(), register.id());
 }
+
+#[test]
+fn a_plan_brings_what_its_row_says_or_unloads() {
+    let (register, value) = pair();
+    let commit = |token: &str| {
+        let mut sandbox = open(&value, token);
+        let redo = ready(&mut sandbox);
+        sandbox.apply(&redo, &Work::silent()).unwrap();
+        sandbox.discard(&Work::silent()).unwrap();
+        register.snapshot()
+    };
+    drop(open(&value, "row"));
+    let row = Stored::new("v7", 31);
+    value.set_stored("row", &row, Some(7)).unwrap();
+    let now = commit("row");
+    assert!(now.agrees_with(&row), "{now:?}");
+    assert_eq!((now.value(), now.generation()), (Some(&7), 2));
+    drop(open(&value, "gone"));
+    value.unload("gone").unwrap();
+    let now = commit("gone");
+    assert_eq!((now.version(), now.value()), ("v7", None));
+    drop(open(&value, "nothing"));
+    let row = Stored::nothing(32);
+    let half = value.set_stored("nothing", &row, Some(1)).unwrap_err();
+    assert_eq!(half.fault, Fault::Refused);
+    let half = value.set_stored("nothing", &Stored::new("v8", 32), None);
+    assert_eq!(half.unwrap_err().fault, Fault::Refused);
+    value.set_stored("nothing", &row, None).unwrap();
+    assert!(commit("nothing").agrees_with(&row));
+}

@@ -4,6 +4,9 @@ use super::*;
 use crate::sync::thread;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+mod history;
+mod loading;
+
 impl<T> fmt::Debug for DraftError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
