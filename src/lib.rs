@@ -39,6 +39,7 @@
 //! |---|---|
 //! | open, commit, roll back, recover | [`SandboxManager`], [`Plan`] |
 //! | change a directory tree | [`Directory`] |
+//! | change a SQLite database | `Sqlite` (feature `sqlite`) |
 //! | change a value in memory | [`Value`] over a [`VersionRegister`] |
 //! | take part with something of your own | [`sandbox`] |
 //! | only the keyed locks | [`lock`] |
@@ -72,6 +73,8 @@ pub use plan::{
     ReceiptBody, Recovered, ResourceDiff, ResourceReceipt, summary,
 };
 pub use register::{ActivateError, Refreshed, RegisterError, Snapshot, Stored, VersionRegister};
+#[cfg(feature = "sqlite")]
+pub use sandbox::Sqlite;
 pub use sandbox::{Action, Change, Changes, Directory, Resource, Sandbox, Value};
 pub use state::{IllegalMove, PlanEvent, PlanState};
 

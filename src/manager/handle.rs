@@ -80,6 +80,15 @@ impl SandboxHandle<crate::sandbox::Directory> {
     }
 }
 
+#[cfg(feature = "sqlite")]
+impl SandboxHandle<crate::sandbox::Sqlite> {
+    /// The private copy: a real database file that any tool may open.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.opened.path.as_deref().unwrap_or_else(|| Path::new(""))
+    }
+}
+
 impl<T: Send + Sync + 'static> SandboxHandle<Value<T>> {
     /// Says what the register should hold when the plan is committed.
     ///

@@ -43,11 +43,17 @@ pub struct ManagerBuilder {
 impl Default for ManagerBuilder {
     fn default() -> Self {
         let directory: Arc<dyn Kind> = Arc::new(DirectoryKind);
+        #[cfg(feature = "sqlite")]
+        let sqlite: Arc<dyn Kind> = Arc::new(crate::sandbox::sqlite::SqliteKind);
         Self {
             store: None,
             wait: DEFAULT_LOCK_WAIT,
             recover_at_open: true,
-            kinds: BTreeMap::from([(directory.name(), directory)]),
+            kinds: BTreeMap::from([
+                (directory.name(), directory),
+                #[cfg(feature = "sqlite")]
+                (sqlite.name(), sqlite),
+            ]),
             cancelled: CancelFlag::default(),
             without: Without::default(),
         }

@@ -40,10 +40,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 mod change;
 pub mod directory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod value;
 
 pub use change::{Action, Change, Changes, Section};
 pub use directory::Directory;
+#[cfg(feature = "sqlite")]
+pub use sqlite::Sqlite;
 pub use value::Value;
 
 /// The outcome of a participant's step.

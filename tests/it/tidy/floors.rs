@@ -33,7 +33,7 @@ const DOORS: [(&str, &[&str]); 10] = [
     ("arc_swap", &["src/sync/swap.rs"]),
     ("parking_lot", &["src/sync/"]),
     ("dashmap", &["src/lock/table", "src/manager/registry.rs"]),
-    ("rusqlite", &["src/journal/"]),
+    ("rusqlite", &["src/journal/", "src/sandbox/sqlite/"]),
     ("clap", &["src/bin/"]),
     ("clap_complete", &["src/bin/"]),
     ("comfy_table", &["src/bin/"]),

@@ -85,7 +85,9 @@ impl Ours {
 
     fn try_activate(&self, plan: &PlanId, version: &str, fault: &Fault) -> Result<Stored, Refusal> {
         let database = self.home.database();
-        let row = self.manager.open_sandbox(plan, Sqlite::at(&database));
+        let row = self
+            .manager
+            .open_sandbox(plan, Sqlite::at(&database).busy_timeout(table::PATIENCE));
         let row = row.map_err(failed)?;
         let cell = Value::of(&self.register);
         let cell = self.manager.open_sandbox(plan, cell).map_err(failed)?;
