@@ -13,5 +13,9 @@ mod commit;
 mod crash;
 mod manager;
 mod processes;
+#[cfg(feature = "sqlite")]
+mod register;
+#[cfg(feature = "sqlite")]
+mod router;
 mod support;
 mod tidy;

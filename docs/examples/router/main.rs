@@ -12,13 +12,18 @@
 
 #![expect(clippy::print_stderr, reason = "a program says why it ended")]
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 mod app;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match app::run(&arguments, &app::Host::this_program()) {
+    let host = app::Host::new(|arguments| {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(arguments);
+        Ok(command)
+    });
+    match app::run(&arguments, &host) {
         Ok(code) => code,
         Err(message) => {
             eprintln!("router: {message}");

@@ -49,7 +49,9 @@ pub(crate) fn run(arguments: &[String], host: &Host) -> Result<ExitCode, String>
                 clients: number("--clients", 8)?,
                 across: number("--across", 200)?,
             };
-            let (ours, broken) = load::both(&size, host).map_err(|refusal| refusal.to_string())?;
+            let put =
+                |broken| load::put(&size, host, broken).map_err(|refusal| refusal.to_string());
+            let (ours, broken) = (put(false)?, put(true)?);
             report::print(&size, &ours, &broken);
             let as_expected = ours.is_right() && !broken.is_right();
             Ok(if as_expected {

@@ -18,7 +18,9 @@ pub(crate) fn serve(listener: &TcpListener, home: &Home, router: &Arc<dyn Router
         let (home, router) = (home.clone(), Arc::clone(router));
         // A connection that no thread can be had for is closed.
         drop(thread::spawn("connection", move || {
-            drop(converse(stream, &home, router.as_ref()));
+            if let Err(refusal) = converse(stream, &home, router.as_ref()) {
+                eprintln!("router: a connection ended: {refusal}");
+            }
         }));
     }
 }

@@ -54,12 +54,8 @@ impl Counted {
     }
 }
 
-/// Puts our router under load, and then the broken one.
-pub(crate) fn both(size: &Size, host: &Host) -> Result<(Counted, Counted), Refusal> {
-    Ok((one(size, host, false)?, one(size, host, true)?))
-}
-
-fn one(size: &Size, host: &Host, broken: bool) -> Result<Counted, Refusal> {
+/// Puts our router or the broken one under load, then through the rounds.
+pub(crate) fn put(size: &Size, host: &Host, broken: bool) -> Result<Counted, Refusal> {
     let scratch = tempfile::tempdir()?;
     let home = Home(scratch.path().join("load"));
     let mut counted = Counted::default();

@@ -16,15 +16,6 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A program that hands its arguments to [`super::run`].
-    pub(crate) fn this_program() -> Self {
-        Self::new(|arguments| {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.args(arguments);
-            Ok(command)
-        })
-    }
-
     /// A program that `command` starts.
     pub(crate) fn new(
         command: impl Fn(&[String]) -> std::io::Result<Command> + Send + Sync + 'static,

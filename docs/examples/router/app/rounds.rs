@@ -58,7 +58,7 @@ pub(crate) fn run(
     mut routers: [Process<'_>; 2],
 ) -> Result<Rounds, Refusal> {
     let mut rounds = Rounds::default();
-    let row = table::open(&home.database())?;
+    let mut row = table::open(&home.database())?;
     for (number, (index, (name, kind))) in (0..count).zip(KINDS.into_iter().enumerate().cycle()) {
         let before = table::active(&row)?;
         // A version that is not active.
@@ -82,7 +82,8 @@ pub(crate) fn run(
         *new += u64::from(now != before);
         *bad += u64::from(apart);
         if apart {
-            // Begin the next round in agreement.
+            // Begin the next round in agreement, with a model that loads.
+            table::activate(&mut row, "v1")?;
             for router in &mut routers {
                 router.kill();
                 router.revive()?;
@@ -128,8 +129,9 @@ fn play(
         Round::KilledAt => {
             let step = STEPS.iter().cycle().nth(index(number));
             let step = step.copied().unwrap_or_default();
-            // The router dies without an answer.
+            // The router kills itself without an answer; the rest is to wait until it is gone.
             drop(first.connect()?.ask("POST", &target(next, step)));
+            first.kill();
         }
         Round::KilledAnytime => {
             let mut client = first.connect()?;
