@@ -277,6 +277,24 @@ fn who_read_an_older_row_and_was_overtaken_reads_again() {
 }
 
 #[test]
+fn who_is_overtaken_between_reading_and_comparing_reads_again() {
+    let register = VersionRegister::new("1", 1);
+    let row = Row::at(2, 2);
+    let overtaken = Cell::new(false);
+    let late = || {
+        let read = row.read();
+        if !overtaken.replace(true) {
+            row.row.set((Some(3), 3));
+            register.activate(1, "3", Arc::new(3)).unwrap();
+        }
+        Ok::<_, String>(read)
+    };
+    let now = register.refresh(late, |version| row.load(version)).unwrap();
+    assert_eq!(now.snapshot().value(), Some(&3));
+    assert_eq!(seen(&register).2, 3, "row 2 was never active");
+}
+
+#[test]
 fn one_thread_loads_and_the_others_are_not_kept() {
     let register = VersionRegister::new("1", 1);
     let (slow, has_begun, go) = Slow::new();
