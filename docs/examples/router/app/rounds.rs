@@ -58,6 +58,8 @@ pub(crate) fn run(
     mut routers: [Process<'_>; 2],
 ) -> Result<Rounds, Refusal> {
     let mut rounds = Rounds::default();
+    // How long an activation takes here, so that kills come at any instant of one.
+    let mut usual = Duration::ZERO;
     let mut row = table::open(&home.database())?;
     for (number, (index, (name, kind))) in (0..count).zip(KINDS.into_iter().enumerate().cycle()) {
         let before = table::active(&row)?;
@@ -67,7 +69,18 @@ pub(crate) fn run(
         let skip = usize::try_from(number % 7).unwrap_or(0);
         let (next, after_next) = (next.nth(skip).unwrap_or_default(), next.next());
         let after_next = after_next.unwrap_or_else(|| "v1".to_owned());
-        play(kind, number, home, &mut routers, [&next, &after_next])?;
+        let instant = usual * u32::try_from(number * 7_919 % 1_000).unwrap_or(0) / 900;
+        let begin = Instant::now();
+        play(
+            kind,
+            (number, instant),
+            home,
+            &mut routers,
+            [&next, &after_next],
+        )?;
+        if matches!(kind, Round::Plain) {
+            usual = begin.elapsed();
+        }
         for router in &mut routers {
             router.revive()?;
         }
@@ -104,7 +117,7 @@ fn memory(client: &mut Client) -> Result<Option<String>, Refusal> {
 
 fn play(
     kind: Round,
-    number: u64,
+    (number, instant): (u64, Duration),
     home: &Home,
     routers: &mut [Process<'_>; 2],
     [next, after_next]: [&str; 2],
@@ -137,7 +150,6 @@ fn play(
             let mut client = first.connect()?;
             client.send("POST", &target(next, ""))?;
             let begin = Instant::now();
-            let instant = Duration::from_micros(number * 7_919 % 24_000);
             while begin.elapsed() < instant {
                 std::hint::spin_loop();
             }
