@@ -17,5 +17,7 @@ mod processes;
 mod register;
 #[cfg(feature = "sqlite")]
 mod router;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod support;
 mod tidy;

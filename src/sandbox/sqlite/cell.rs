@@ -174,7 +174,8 @@ pub(super) fn place<'a>(table: &str, key: impl Iterator<Item = (&'a str, &'a Cel
         let comma = if count == 0 { "" } else { "," };
         text.push_str(comma);
         text.push_str(&shown_text(column.as_bytes()));
-        text.push_str(&format!("={value}"));
+        text.push('=');
+        text.push_str(&value.to_string());
     }
     text.push(']');
     text

@@ -32,8 +32,8 @@ pub(super) struct Located {
 /// Looks at the file at `path` without opening it.
 ///
 /// # Errors
-/// [`Fault::Refused`] if it is absent, a link, not a regular file, or has several names.
-pub(super) fn locate(path: &Path) -> Outcome<Located> {
+/// [`Fault::Refused`] if it is absent, a link, or not a regular file.
+pub(super) fn look(path: &Path) -> Outcome<Located> {
     let refused = |why: &str| ParticipantError::new(Fault::Refused, why).at(path);
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(refused("this is not the name of a file"));
@@ -55,13 +55,28 @@ pub(super) fn locate(path: &Path) -> Outcome<Located> {
         FileKind::Symlink => return Err(refused("it is a symbolic link; name the file itself")),
         _ => return Err(refused("it is not a regular file")),
     }
-    if stat.nlink != 1 {
-        return Err(refused(
-            "it has several names (hard links), and SQLite finds its journal by the name",
-        ));
-    }
     let path = parent.join(name);
     Ok(Located { dir, path, stat })
+}
+
+/// As [`look`], for a file that may be opened.
+///
+/// # Errors
+/// [`Fault::Refused`] also if it has several names.
+pub(super) fn locate(path: &Path) -> Outcome<Located> {
+    let found = look(path)?;
+    found.single().map(|()| found)
+}
+
+impl Located {
+    /// Refuses a file with several names.
+    pub(super) fn single(&self) -> Outcome<()> {
+        if self.stat.nlink == 1 {
+            return Ok(());
+        }
+        let why = "it has several names (hard links), and SQLite finds its journal by the name";
+        Err(ParticipantError::new(Fault::Refused, why).at(&self.path))
+    }
 }
 
 /// What a connection is for.

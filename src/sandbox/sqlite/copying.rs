@@ -11,6 +11,7 @@ use crate::error::{Fault, ParticipantError};
 use crate::fs::{self, CopyWish, Dir};
 use crate::sandbox::{Outcome, Work};
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, ffi};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -81,7 +82,7 @@ fn copy_into(
         conn.execute_batch("ROLLBACK")?;
         Ok(mode)
     };
-    let mode = end().map_err(|error| ours(&target, "finish a copy", error))?;
+    let mode = end().map_err(|error| said(source, "copy the database", error))?;
     if mode != "delete" {
         let why = format!("finish a copy: its journal mode stays {mode}");
         return Err(ParticipantError::new(Fault::Io, why).at(target));
@@ -103,6 +104,12 @@ pub(super) fn snapshot(
 ) -> Outcome<()> {
     let conn = connect(&real.path, Use::Look, wait)
         .map_err(|error| said(&real.path, "open the database", error))?;
+    let log = real.dir.stat_at(&neighbour(&real.path, "-wal"));
+    if !matches!(log, Ok(Some(_))) {
+        // Without a log there is nothing to put back, and closing may remove what opening makes.
+        let off = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
+        off.map_err(|error| said(&real.path, "open the database", error))?;
+    }
     copy_into((&conn, &real.path), (dir, name), work)
 }
 

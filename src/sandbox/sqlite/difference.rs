@@ -92,9 +92,10 @@ impl Difference {
             }
             let table = Table::read(base, name)?;
             let keyed = !table.key.is_empty() && !old.is_opaque() && !old.is_shadow(name);
-            if !(keyed && found.merge((base, view), &table, work)?)
-                && !same_rows((base, view), &table, work)?
-            {
+            if keyed && found.merge((base, view), &table, work)? {
+                continue;
+            }
+            if !same_rows((base, view), &table, work)? {
                 found.blurred.insert(name.clone());
             }
         }

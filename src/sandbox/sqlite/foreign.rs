@@ -69,7 +69,7 @@ pub(super) fn violations(
 /// True if `table` has a foreign key, and is touched itself or points at what is.
 fn concerns(conn: &Connection, table: &str, touched: &BTreeSet<&str>) -> rusqlite::Result<bool> {
     let mut parents: Vec<String> = Vec::new();
-    conn.pragma(Some("main"), "foreign_key_list", table, |row| {
+    conn.pragma(None, "foreign_key_list", table, |row| {
         parents.push(row.get("table")?);
         Ok(())
     })?;

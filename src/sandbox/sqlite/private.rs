@@ -221,6 +221,11 @@ impl Private {
     }
 }
 
+/// The same work without a wish to stop: a decided step goes on to its end.
+fn undisturbed(work: &Work<'_>) -> Work<'static> {
+    Work::silent().keeping_theirs(work.keeps_theirs())
+}
+
 fn digest(difference: &Difference, copy: &Connection, work: &Work<'_>) -> Result<String, Halt> {
     let mut hasher = blake3::Hasher::new();
     difference.digest(&mut hasher);
@@ -370,7 +375,7 @@ impl Sandbox for Private {
     fn apply(&mut self, redo: &Redo, work: &Work<'_>) -> Outcome<()> {
         let text = RedoText::from_redo(redo)?;
         match self.held.take() {
-            None => self.redo(&text, work),
+            None => self.redo(&text, &undisturbed(work)),
             Some(held) if text.whole => {
                 let mark = self.vote_mark(&text.label);
                 self.replace(held, SEALED, Trace::Put(&mark))
@@ -386,10 +391,11 @@ impl Sandbox for Private {
         if held.mark(&self.place.token)?.is_none() {
             return Ok(());
         }
+        let work = undisturbed(work);
         let taken = if text.whole {
-            self.whole_back(held, work)
+            self.whole_back(held, &work)
         } else {
-            self.rows_back(held, &text, work)
+            self.rows_back(held, &text, &work)
         };
         taken.map_err(|mut error| {
             if error.fault == Fault::Conflict {

@@ -1,6 +1,6 @@
 //! The real database: found again, locked, committed to.
 
-use super::connect::{Located, Use, connect, locate, said};
+use super::connect::{Located, Use, connect, look, said};
 use super::marker::{self, Mark};
 use super::record::Record;
 use crate::error::{Fault, ParticipantError};
@@ -27,8 +27,8 @@ pub(super) struct Held {
 /// [`Fault::Lost`] if it is no longer the one that was opened.
 pub(super) fn still(record: &Record) -> Outcome<Located> {
     let lost = |why: &str| Err(ParticipantError::new(Fault::Lost, why).at(record.file()));
-    match locate(&record.file()) {
-        Ok(found) if found.stat.id() == record.id => Ok(found),
+    match look(&record.file()) {
+        Ok(found) if found.stat.id() == record.id => found.single().map(|()| found),
         Ok(_) => lost("another file is at this path now; the database was moved or replaced"),
         Err(error) if error.fault == Fault::Refused => {
             lost("the database that was opened is no longer at this path")

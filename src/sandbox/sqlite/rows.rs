@@ -28,7 +28,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    fn sides<'a>(self, change: &'a RowChange) -> (Option<&'a Row>, Option<&'a Row>) {
+    fn sides(self, change: &RowChange) -> (Option<&Row>, Option<&Row>) {
         let (before, after) = (change.before.as_ref(), change.after.as_ref());
         match self {
             Self::Forth => (before, after),

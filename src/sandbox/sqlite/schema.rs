@@ -112,7 +112,7 @@ impl Table {
         };
         let mut key: Vec<(i64, usize)> = Vec::new();
         let mut taken = BTreeSet::new();
-        conn.pragma(Some("main"), "table_xinfo", name, |row| {
+        conn.pragma(None, "table_xinfo", name, |row| {
             let column: String = row.get("name")?;
             let (order, hidden): (i64, i64) = (row.get("pk")?, row.get("hidden")?);
             taken.insert(column.to_ascii_lowercase());
@@ -178,14 +178,14 @@ impl Table {
 fn indexes(conn: &Connection, table: &str) -> rusqlite::Result<(bool, bool)> {
     let mut names: Vec<String> = Vec::new();
     let mut by_index = false;
-    conn.pragma(Some("main"), "index_list", table, |row| {
+    conn.pragma(None, "index_list", table, |row| {
         by_index |= row.get::<_, String>("origin")? == "pk";
         names.push(row.get("name")?);
         Ok(())
     })?;
     let mut known = true;
     for name in &names {
-        conn.pragma(Some("main"), "index_xinfo", name.as_str(), |row| {
+        conn.pragma(None, "index_xinfo", name.as_str(), |row| {
             let collation: Option<String> = row.get("coll")?;
             known &= collation.is_none_or(|name| {
                 COLLATIONS

@@ -202,3 +202,85 @@ fn over(
     while step(-1)? != StepResult::Done {}
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(path: &Path, mode: &str, sql: &str) -> Connection {
+        let conn = Connection::open(path).unwrap();
+        conn.pragma_update_and_check(None, "journal_mode", mode, |_| Ok(()))
+            .unwrap();
+        conn.execute_batch(sql).unwrap();
+        conn
+    }
+
+    fn held(path: &Path) -> Held {
+        let conn = connect(path, Use::Change, Duration::ZERO).unwrap();
+        conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+        Held {
+            conn,
+            path: path.to_owned(),
+        }
+    }
+
+    /// Where the lock changes hands, somebody may be quick: then nothing is written.
+    #[test]
+    fn a_commit_between_the_check_and_the_write_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, image) = (dir.path().join("real.db"), dir.path().join("image.db"));
+        let other = database(&real, "wal", "CREATE TABLE t (x)");
+        drop(database(&image, "delete", "CREATE TABLE u (x)"));
+        let watcher = held(&real).conn;
+        let version = || -> i64 {
+            watcher
+                .pragma_query_value(None, "data_version", |row| row.get(0))
+                .unwrap()
+        };
+        let before = version();
+        watcher.execute_batch("ROLLBACK").unwrap();
+        other.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        let source = own(dir.path(), "image.db", Use::Look).unwrap();
+        let mut writer = connect(&real, Use::Change, Duration::ZERO).unwrap();
+        let mut seen = false;
+        let outcome = over((&source, &mut writer), &real, Duration::ZERO, || {
+            assert!(
+                other.execute_batch("INSERT INTO t VALUES (2)").is_err(),
+                "the lock is taken"
+            );
+            seen = version() != before;
+            Err(ParticipantError::new(Fault::Busy, "moved"))
+        });
+        assert!(seen && outcome.is_err());
+        drop(writer);
+        let count: i64 = other
+            .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(count, 1);
+    }
+
+    #[test]
+    fn with_a_rollback_journal_the_lock_is_never_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, image) = (dir.path().join("real.db"), dir.path().join("image.db"));
+        let other = database(&real, "delete", "CREATE TABLE t (x)");
+        drop(database(&image, "delete", "CREATE TABLE u (x)"));
+        let mut held = held(&real);
+        held.conn
+            .execute_batch("PRAGMA locking_mode = EXCLUSIVE; ROLLBACK")
+            .unwrap();
+        let write = "INSERT INTO t VALUES (2)";
+        assert!(
+            other.execute_batch(write).is_err(),
+            "between check and write"
+        );
+        let source = own(dir.path(), "image.db", Use::Look).unwrap();
+        over((&source, &mut held.conn), &real, Duration::ZERO, || {
+            assert!(other.execute_batch(write).is_err(), "while it is written");
+            Ok(())
+        })
+        .unwrap();
+        drop(held);
+        other.execute_batch("INSERT INTO u VALUES (2)").unwrap();
+    }
+}
