@@ -24,6 +24,9 @@ const KINDS: [(&str, Round); 9] = [
 /// Steps of an activation, as `Fault::at` knows them.
 const STEPS: [&str; 4] = ["opened", "row", "loaded", "committed"];
 
+/// How often an activation that must succeed is tried while a lock is held.
+const TRIES: usize = 10;
+
 #[derive(Debug, Clone, Copy)]
 enum Round {
     Plain,
@@ -169,13 +172,17 @@ fn play(
     Ok(())
 }
 
-/// Activates, and takes no refusal.
+/// Activates, and takes no refusal, except that somebody holds a lock: then it asks again.
 fn demand(client: &mut Client, target: &str) -> Result<(), Refusal> {
-    let (status, body) = client.ask("POST", target)?;
-    match status {
-        200 => Ok(()),
-        _ => Err(Refusal::new(status, "refused", format!("{target}: {body}"))),
+    for _ in 0..TRIES {
+        let (status, body) = client.ask("POST", target)?;
+        match status {
+            200 => return Ok(()),
+            503 => (),
+            _ => return Err(Refusal::new(status, "refused", format!("{target}: {body}"))),
+        }
     }
+    Err(Refusal::new(503, "busy", target))
 }
 
 fn index(number: u64) -> usize {
