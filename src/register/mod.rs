@@ -101,6 +101,27 @@ pub enum ActivateError<E> {
     Load(E),
 }
 
+impl<E: fmt::Debug + fmt::Display> Explain for ActivateError<E> {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refused) => refused.code(),
+            Self::Load(_) => "register-load-failed",
+        }
+    }
+    fn is_retryable(&self) -> bool {
+        matches!(self, Self::Refused(refused) if refused.is_retryable())
+    }
+    fn next_step(&self) -> String {
+        match self {
+            Self::Refused(refused) => refused.next_step(),
+            Self::Load(_) => "nothing has changed; see what the loader said".to_owned(),
+        }
+    }
+    fn stage(&self) -> Option<Stage> {
+        None
+    }
+}
+
 impl<T> Clone for VersionRegister<T> {
     fn clone(&self) -> Self {
         Self {

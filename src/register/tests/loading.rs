@@ -83,10 +83,12 @@ fn a_load_that_fails_or_panics_changes_nothing() {
     let register = VersionRegister::new("v1", 1);
     let failed = register.activate_with(1, "v2", || Err::<Arc<u32>, _>("no such file"));
     assert_eq!(failed, Err(ActivateError::Load("no such file")));
-    assert_eq!(
-        failed.unwrap_err().to_string(),
-        "the value could not be loaded: no such file"
-    );
+    let error = failed.unwrap_err();
+    let text = "the value could not be loaded: no such file";
+    assert_eq!(error.to_string(), text);
+    assert_eq!(error.code(), "register-load-failed");
+    assert!(!error.is_retryable() && error.stage().is_none());
+    assert!(error.next_step().contains("nothing has changed"));
     let panicking = std::panic::AssertUnwindSafe(|| {
         drop(register.activate_with(1, "v2", || -> Result<Arc<u32>, ()> { panic!("planted") }));
     });
@@ -100,9 +102,18 @@ fn a_load_that_fails_or_panics_changes_nothing() {
 fn a_load_for_an_older_generation_is_not_even_begun() {
     let register = VersionRegister::new("v1", 1);
     register.activate(1, "v2", Arc::new(2)).unwrap();
-    let never = || -> Result<Arc<u32>, ()> { panic!("loaded for nothing") };
-    let late = register.activate_with(1, "v3", never);
-    assert!(matches!(late, Err(ActivateError::Refused(_))), "{late:?}");
+    let never = || -> Result<Arc<u32>, String> { panic!("loaded for nothing") };
+    let late = register.activate_with(1, "v3", never).unwrap_err();
+    assert!(matches!(late, ActivateError::Refused(_)), "{late:?}");
+    let reason = RegisterError::Moved {
+        expected: 1,
+        found: 2,
+        version: "v2".to_owned(),
+    };
+    assert_eq!(
+        (late.code(), late.next_step()),
+        (reason.code(), reason.next_step())
+    );
 }
 
 #[cfg(debug_assertions)]
