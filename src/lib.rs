@@ -1,4 +1,4 @@
-//! Commit directories and in-memory values together, or not at all.
+//! Commit directories, git branches, SQLite databases and values together, or not at all.
 //!
 //! A *plan* works in *sandboxes*: private views over real things. [`SandboxManager::commit_all`]
 //! makes all of its changes real, or none: with any number of concurrent callers, across processes,
@@ -39,14 +39,16 @@
 //! |---|---|
 //! | open, commit, roll back, recover | [`SandboxManager`], [`Plan`] |
 //! | change a directory tree | [`Directory`] |
+//! | commit to a branch of a git repository | [`Git`] |
 //! | change a SQLite database | `Sqlite` (feature `sqlite`) |
 //! | change a value in memory | [`Value`] over a [`VersionRegister`] |
-//! | take part with something of your own | [`sandbox`] |
+//! | take part with something of your own | [`sandbox`], [`conformance`] |
 //! | only the keyed locks | [`lock`] |
 //! | tell failures apart | [`Error`], [`Explain`] |
 #![doc(test(attr(deny(warnings))))]
 
 mod clock;
+pub mod conformance;
 mod crash;
 pub mod error;
 mod fs;
@@ -75,7 +77,7 @@ pub use plan::{
 pub use register::{ActivateError, Refreshed, RegisterError, Snapshot, Stored, VersionRegister};
 #[cfg(feature = "sqlite")]
 pub use sandbox::Sqlite;
-pub use sandbox::{Action, Change, Changes, Directory, Resource, Sandbox, Value};
+pub use sandbox::{Action, Change, Changes, Directory, Git, Resource, Sandbox, Value};
 pub use state::{IllegalMove, PlanEvent, PlanState};
 
 /// Mechanisms that a negative control takes out of a debug build.

@@ -80,6 +80,14 @@ impl SandboxHandle<crate::sandbox::Directory> {
     }
 }
 
+impl SandboxHandle<crate::sandbox::Git> {
+    /// Where the plan works: a work tree of its own, with the files of the branch.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.opened.path.as_deref().unwrap_or_else(|| Path::new(""))
+    }
+}
+
 #[cfg(feature = "sqlite")]
 impl SandboxHandle<crate::sandbox::Sqlite> {
     /// The private copy: a real database file that any tool may open.

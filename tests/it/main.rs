@@ -10,8 +10,19 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod commit;
+mod compile;
+mod conformance;
 mod crash;
+mod git;
+mod git_checkout;
+#[cfg(all(feature = "cli", debug_assertions))]
+mod locks;
 mod manager;
+mod marker;
+#[cfg(feature = "sqlite")]
+mod mixed;
+#[cfg(feature = "sqlite")]
+mod model;
 mod processes;
 #[cfg(feature = "sqlite")]
 mod register;

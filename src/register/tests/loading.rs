@@ -2,8 +2,13 @@
 
 use super::*;
 use crate::sync::channel;
+use crate::sync::order::{Class, Order};
 use std::cell::Cell;
 use std::sync::Weak;
+
+/// A lock that may be held while something is loaded.
+const HOST: Rank =
+    Order::new(&[Class::around("control", "a cell that loads under its lock")]).rank("control");
 
 /// A loader that says that it has begun and then waits to be let go.
 struct Slow {
@@ -63,7 +68,7 @@ fn readers_and_writers_go_on_while_a_value_is_loaded() {
 /// The same on a cell that loads under its lock: a reader would have to wait.
 #[test]
 fn negative_control_a_load_under_the_lock_keeps_readers_out() {
-    let locked = Mutex::new(Rank::HostOuter(1), "control", Arc::new(1));
+    let locked = Mutex::new(HOST, "control", Arc::new(1));
     let (slow, has_begun, go) = Slow::new();
     thread::scope(|scope| {
         let loading = scope.spawn(|| {

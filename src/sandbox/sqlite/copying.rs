@@ -162,6 +162,10 @@ pub(super) fn freeze(
         return freeze_hot(&found, (dir, name), work);
     }
     copy_into((&conn, view), (dir, name), work)?;
+    if locate(view)?.stat.id() != found.stat.id() {
+        let why = "the view was replaced while it was read";
+        return Err(ParticipantError::new(Fault::Refused, why).at(view));
+    }
     check((dir, name), view)
 }
 
@@ -198,7 +202,7 @@ fn is_hot(conn: &Connection) -> bool {
 
 /// Rolls an unfinished transaction back in a copy of both files, out of the plan's reach.
 ///
-/// A journal may name a journal over several databases, which SQLite removes after the rollback,
+/// A journal may name a journal over several databases, which SQLite looks for and may remove,
 /// wherever it is: the plan could name any file of the user, so such a journal is refused.
 fn freeze_hot(view: &Located, (dir, name): (&Dir, &str), work: &Work<'_>) -> Outcome<()> {
     let failed = |error| ParticipantError::io("copy the view", &view.path, error);

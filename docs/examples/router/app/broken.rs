@@ -7,9 +7,9 @@
 use super::model::Model;
 use super::router::{Desk, Router};
 use super::table::{self, Home};
-use super::{Answer, Fault, Refusal, Turn};
+use super::{ACTIVE, Answer, Fault, Refusal, Turn};
 use planbox::Stored;
-use planbox::sync::{Mutex, Rank};
+use planbox::sync::Mutex;
 use std::sync::Arc;
 
 /// The router as reported.
@@ -31,8 +31,8 @@ impl Broken {
         let version = version.filter(|_| model.is_some());
         Ok(Self {
             home: home.clone(),
-            active_model: Mutex::new(Rank::HostInner(1), "active model", model),
-            active_version: Mutex::new(Rank::HostInner(1), "active version", version),
+            active_model: Mutex::new(ACTIVE, "active model", model),
+            active_version: Mutex::new(ACTIVE, "active version", version),
             turn: Turn::default(),
         })
     }

@@ -20,10 +20,19 @@ mod table;
 pub(crate) use arguments::run;
 pub(crate) use process::Host;
 
-use planbox::sync::{Condvar, Mutex, Rank};
+use planbox::sync::order::{Class, Order, Rank};
+use planbox::sync::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use table::Home;
+
+/// The locks of the example; never two at once.
+const ORDER: Order = Order::new(&[
+    Class::inside("active", "one global of the broken router"),
+    Class::inside("turn", "how many activations have passed"),
+]);
+const ACTIVE: Rank = ORDER.rank("active");
+const TURN: Rank = ORDER.rank("turn");
 
 /// Why a router did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,7 +172,7 @@ struct Turn {
 impl Default for Turn {
     fn default() -> Self {
         Self {
-            passed: Mutex::new(Rank::HostInner(2), "turn", 0),
+            passed: Mutex::new(TURN, "turn", 0),
             changed: Condvar::new(),
         }
     }

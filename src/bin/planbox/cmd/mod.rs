@@ -13,6 +13,7 @@ mod diff;
 mod doctor;
 mod exec;
 mod gc;
+mod locks;
 mod log;
 mod open;
 mod path;
@@ -36,6 +37,7 @@ pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Report, Fa
         Command::Recover(arguments) => recover::run(context, &arguments),
         Command::Log(arguments) => log::run(context, &arguments),
         Command::Gc(arguments) => gc::run(context, &arguments),
+        Command::Locks(arguments) => locks::run(context, &arguments),
         Command::Doctor => doctor::run(context),
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
     }
