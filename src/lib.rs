@@ -74,7 +74,7 @@ pub use plan::{
     Acknowledge, Check, CommitOptions, CommitOutcome, EVENT_BACKLOG, Event, PlanDiff, Receipt,
     ReceiptBody, Recovered, ResourceDiff, ResourceReceipt, summary,
 };
-pub use register::{RegisterError, Snapshot, VersionRegister};
+pub use register::{ActivateError, Refreshed, RegisterError, Snapshot, Stored, VersionRegister};
 #[cfg(feature = "sqlite")]
 pub use sandbox::Sqlite;
 pub use sandbox::{Action, Change, Changes, Directory, Git, Resource, Sandbox, Value};

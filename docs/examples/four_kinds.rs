@@ -151,7 +151,7 @@ impl World {
             tip.trim(),
             if status.is_empty() { "" } else { ", not clean" },
             value.version(),
-            value.value()
+            value.value().copied().unwrap_or_default()
         ))
     }
 

@@ -61,7 +61,7 @@ impl Executor {
         // A lock of the class `around` may be held around calls into planbox.
         let plan = PlanId::new(&job)?;
         let sandbox = self.manager.open_sandbox(&plan, Value::of(&self.runs))?;
-        let runs = *sandbox.get()?.value() + 1;
+        let runs = sandbox.get()?.value().copied().unwrap_or(0) + 1;
         sandbox.set(job, runs)?;
         self.manager.commit_all(&plan)?;
         workers.remove(&worker);
@@ -77,7 +77,7 @@ impl Executor {
     /// How many jobs ran.
     #[must_use]
     pub(crate) fn runs(&self) -> u64 {
-        *self.runs.snapshot().value()
+        self.runs.snapshot().value().copied().unwrap_or(0)
     }
 }
 

@@ -10,10 +10,12 @@ mod host;
 mod latch;
 pub mod level;
 pub mod order;
+mod swap;
 pub mod witness;
 
 pub use latch::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
 pub use order::Rank;
+pub(crate) use swap::{Loaded, Swap};
 
 /// Threads.
 pub mod thread {

@@ -25,6 +25,10 @@ mod mixed;
 mod model;
 mod processes;
 #[cfg(feature = "sqlite")]
+mod register;
+#[cfg(feature = "sqlite")]
+mod router;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 mod support;
 mod tidy;

@@ -52,12 +52,12 @@ impl Subject for Held {
 
     fn manifest(&self) -> Tried<String> {
         let now = self.value.register().snapshot();
-        Ok(format!("{} {}", now.version(), now.value()))
+        Ok(format!("{} {}", now.version(), now.value().unwrap()))
     }
 
     fn seen(&self, view: View<'_>) -> Tried<String> {
         let seen = self.value.get(view.token)?;
-        Ok(format!("{} {}", seen.version(), seen.value()))
+        Ok(format!("{} {}", seen.version(), seen.value().unwrap()))
     }
 }
 

@@ -98,7 +98,7 @@ fn expected_new() -> Real {
     world.open_all(&manager, &register, false).change();
     let options = CommitOptions::default().acknowledge(Acknowledge::Settled);
     manager.commit_all_with(&plan(PLAN), &options).unwrap();
-    assert_eq!(*register.snapshot().value(), 2);
+    assert_eq!(*register.snapshot().value().unwrap(), 2);
     assert_eq!(world.leftovers(), Vec::<String>::new());
     world.real()
 }

@@ -55,7 +55,7 @@ fn a_commit_makes_all_four_real_and_counts_each_in_its_own_terms() {
     let real = four.world.real();
     assert_eq!(real.history, ["the plan", "base"]);
     assert_eq!(real.status, "", "the checked-out work tree moved along");
-    assert_eq!(*four.register.snapshot().value(), 2);
+    assert_eq!(*four.register.snapshot().value().unwrap(), 2);
     manager.settle();
     assert_eq!(four.world.leftovers(), Vec::<String>::new());
 }
@@ -82,7 +82,7 @@ fn when_the_last_participant_fails_the_others_are_as_before() {
         assert_eq!(error.code(), "denied", "{step}: {error}");
         assert!(!error.needs_recovery(), "{step}");
         assert_eq!(four.world.real(), old, "{step}");
-        assert_eq!(*four.register.snapshot().value(), 1, "{step}");
+        assert_eq!(*four.register.snapshot().value().unwrap(), 1, "{step}");
         let state = manager.status(&plan(PLAN)).unwrap().state;
         assert_eq!(state, PlanState::Open, "{step}: the work is kept");
         script.hook(|_, _| Ok(()));
@@ -92,7 +92,7 @@ fn when_the_last_participant_fails_the_others_are_as_before() {
             "the plan",
             "{step}: and can still be committed"
         );
-        assert_eq!(*four.register.snapshot().value(), 2, "{step}");
+        assert_eq!(*four.register.snapshot().value().unwrap(), 2, "{step}");
     }
 }
 
@@ -142,7 +142,7 @@ fn a_conflict_in_one_names_both_sides_and_changes_nothing_in_any() {
         assert_eq!(found.resource.as_ref().unwrap().as_str(), kind);
         assert_eq!(found.place, place);
         assert_eq!(four.world.real(), before, "{kind}");
-        assert_eq!(*four.register.snapshot().value(), 1, "{kind}");
+        assert_eq!(*four.register.snapshot().value().unwrap(), 1, "{kind}");
         drop(manager.rollback_all(&plan(PLAN)).unwrap());
         assert_eq!(four.world.real(), before, "{kind}");
         assert_eq!(four.world.leftovers(), Vec::<String>::new(), "{kind}");
@@ -164,7 +164,7 @@ fn a_conflict_of_the_value_changes_none_of_the_others() {
     let error = manager.commit_all(&plan(PLAN)).unwrap_err();
     assert_eq!(error.code(), "conflict", "{error}");
     assert_eq!(four.world.real(), before);
-    assert_eq!(*four.register.snapshot().value(), 9);
+    assert_eq!(*four.register.snapshot().value().unwrap(), 9);
 }
 
 #[test]
