@@ -41,6 +41,7 @@
 //! | change a directory tree | [`Directory`] |
 //! | change a value in memory | [`Value`] over a [`VersionRegister`] |
 //! | take part with something of your own | [`sandbox`] |
+//! | keep records of long work that many write to | [`JobStore`], [`job`] |
 //! | only the keyed locks | [`lock`] |
 //! | tell failures apart | [`Error`], [`Explain`] |
 #![doc(test(attr(deny(warnings))))]
@@ -50,6 +51,7 @@ mod crash;
 pub mod error;
 mod fs;
 mod id;
+pub mod job;
 mod journal;
 pub mod lock;
 mod manager;
@@ -60,7 +62,8 @@ mod state;
 pub mod sync;
 
 pub use error::{Conflict, Error, Explain, Fault, Holder, ParticipantError, Stage};
-pub use id::{Epoch, ID_MAX_BYTES, IdError, PlanId, ResourceKey, ResourceName, rfc3339};
+pub use id::{Epoch, ID_MAX_BYTES, IdError, JobId, PlanId, ResourceKey, ResourceName, rfc3339};
+pub use job::{Job, JobHandle, JobPatch, JobStore, NewJob};
 pub use lock::LockWait;
 pub use manager::{
     DEFAULT_LOCK_WAIT, Finding, GcOptions, GcReport, LogEntry, ManagerBuilder, Plan, PlanHold,
@@ -73,7 +76,7 @@ pub use plan::{
 };
 pub use register::{RegisterError, Snapshot, VersionRegister};
 pub use sandbox::{Action, Change, Changes, Directory, Resource, Sandbox, Value};
-pub use state::{IllegalMove, PlanEvent, PlanState};
+pub use state::{IllegalMove, JobState, PlanEvent, PlanState};
 
 /// Mechanisms that a negative control takes out of a debug build.
 #[doc(hidden)]

@@ -1,5 +1,6 @@
 //! The doctor's look at the journal: every record, every count, every setting.
 
+use super::jobs::{JobRow, LineRow};
 use super::record::{Decision, Entry};
 use super::rules::{Counter, PlanRow};
 use super::schema;
@@ -35,6 +36,7 @@ pub(super) fn check(conn: &Connection, path: &Path) -> Result<Vec<String>, Journ
     audit.file();
     audit.pages();
     audit.records();
+    audit.jobs();
     let Audit { said, .. } = audit;
     snapshot
         .finish()
@@ -131,6 +133,46 @@ impl Audit<'_> {
         if value(Counter::Sequence).is_some_and(|sequence| sequence < newest) {
             self.said
                 .push(format!("log {newest}: it comes after the end of the story"));
+        }
+    }
+
+    /// The jobs: their number, their revisions, and the lines of each.
+    fn jobs(&mut self) {
+        let mut lines: BTreeMap<u64, u64> = BTreeMap::new();
+        for line in self.good::<LineRow>() {
+            *lines.entry(line.generation).or_default() += 1;
+        }
+        let jobs = self.good::<JobRow>();
+        let newest = jobs.iter().map(|row| row.revision).max().unwrap_or(0);
+        self.counted("jobs", Counter::Jobs, |counted| {
+            counted == jobs.len() as u64
+        });
+        self.counted("jobs", Counter::JobRevision, |counted| counted >= newest);
+        for row in jobs {
+            let there = lines.remove(&row.generation).unwrap_or(0);
+            if there != row.kept() {
+                let (job, expected) = (&row.job, row.kept());
+                self.said.push(format!(
+                    "job {job}: {there} trusted rows in job_log where there should be {expected}"
+                ));
+            }
+        }
+        for generation in lines.keys() {
+            self.said
+                .push(format!("job_log {generation}: there is no job to it"));
+        }
+    }
+
+    fn counted(&mut self, table: &str, counter: Counter, fits: impl Fn(u64) -> bool) {
+        let row: Result<Option<CounterRow>, _> =
+            stored::one(self.conn, self.path, &[counter.key()]);
+        if let Ok(Some(row)) = row
+            && !fits(row.value)
+        {
+            let (key, value) = (counter.key(), row.value);
+            self.said.push(format!(
+                "{table}: the store counted {value} as {key}, which does not fit"
+            ));
         }
     }
 

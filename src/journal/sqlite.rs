@@ -1,11 +1,13 @@
 //! The durable journal: one SQLite file that several processes share.
 
+use super::jobs::{JobChanges, JobJournal, JobRow, JobWork, LineRow};
 use super::record::{Decision, Durability, Entry, PlanRecord, SandboxRecord};
 use super::rules::{Counter, Op, PlanRow, Rows};
-use super::stored::{self, CounterRow, ReceiptRow, SandboxRow, distrust, failed};
+use super::sqlite_rows::SqliteRows;
+use super::stored::{ReceiptRow, SandboxRow, failed};
 use super::writer::Writer;
 use super::{JournalStore, Journaled, audit, schema};
-use crate::id::{Epoch, PlanId, ResourceName};
+use crate::id::{Epoch, JobId, PlanId, ResourceName};
 use crate::state::PlanState;
 use crate::sync::{Mutex, Rank, witness};
 use rusqlite::Connection;
@@ -155,114 +157,48 @@ impl JournalStore for SqliteJournal {
     }
 }
 
-/// The rows of the file, inside one transaction of a connection.
-pub(super) struct SqliteRows<'a> {
-    conn: &'a Connection,
-    path: &'a Path,
-}
-
-impl<'a> SqliteRows<'a> {
-    pub(super) fn new(conn: &'a Connection, path: &'a Path) -> Self {
-        Self { conn, path }
+impl JobJournal for SqliteJournal {
+    fn work(&self, work: JobWork, durability: Durability) -> Journaled<()> {
+        self.write(Op::Jobs(work), durability).map(drop)
     }
 
-    fn all<S: stored::Stored>(&self, filter: &str, keys: &[&str]) -> Journaled<Vec<S>> {
-        stored::all(self.conn, self.path, filter, keys)
+    fn job(&self, job: &JobId) -> Journaled<Option<JobRow>> {
+        self.read(|rows| rows.job(job))
     }
 
-    fn count(&self, counter: Counter) -> Journaled<u64> {
-        let found: Option<CounterRow> = stored::one(self.conn, self.path, &[counter.key()])?;
-        match found {
-            Some(row) => Ok(row.value),
-            None => Err(distrust(
-                self.path,
-                format!("meta {:?}: the row is gone", counter.key()),
-            )),
-        }
+    fn job_and_log(&self, job: &JobId, after: u64) -> Journaled<Option<(JobRow, Vec<LineRow>)>> {
+        self.read(|rows| {
+            let Some(row) = rows.job(job)? else {
+                return Ok(None);
+            };
+            let filter = "WHERE generation = ? AND seq > ? ORDER BY seq";
+            let generation = row.generation.to_string();
+            let lines: Vec<LineRow> = rows.all(filter, &[&generation, &after.to_string()])?;
+            let expected = row.kept().min(row.lines.saturating_sub(after));
+            rows.expect_count("job_log", lines.len(), expected)?;
+            Ok(Some((row, lines)))
+        })
     }
 
-    /// A row that vanished, or came from nowhere, is not a smaller or larger answer: it is damage.
-    fn expect_count(&self, table: &str, found: usize, expected: u64) -> Journaled<()> {
-        if found as u64 == expected {
-            return Ok(());
-        }
-        let what = format!("{table}: {found} rows where there should be {expected}");
-        Err(distrust(self.path, what))
+    fn jobs(&self) -> Journaled<Vec<JobRow>> {
+        self.read(|rows| {
+            let jobs: Vec<JobRow> = rows.all("ORDER BY job", &[])?;
+            rows.expect_count("jobs", jobs.len(), rows.count(Counter::Jobs)?)?;
+            Ok(jobs)
+        })
     }
 
-    /// Removes every row of `table` that belongs to `plan`.
-    fn remove_of(&self, table: &str, plan: &PlanId) -> Journaled<()> {
-        let sql = format!("DELETE FROM {table} WHERE plan = ?");
-        let run = || self.conn.prepare_cached(&sql)?.execute([plan.as_str()]);
-        run()
-            .map(drop)
-            .map_err(|error| failed(self.path, "remove", error))
-    }
-}
-
-impl Rows for SqliteRows<'_> {
-    fn file(&self) -> &Path {
-        self.path
-    }
-
-    fn counter(&mut self, counter: Counter) -> Journaled<u64> {
-        self.count(counter)
-    }
-
-    fn set_counter(&mut self, counter: Counter, value: u64) -> Journaled<()> {
-        let key = counter.key().to_owned();
-        stored::put(self.conn, self.path, &CounterRow { key, value })
-    }
-
-    fn plan(&mut self, plan: &PlanId) -> Journaled<Option<PlanRow>> {
-        stored::one(self.conn, self.path, &[plan.as_str()])
-    }
-
-    fn put_plan(&mut self, row: &PlanRow) -> Journaled<()> {
-        stored::put(self.conn, self.path, row)
-    }
-
-    fn put_sandbox(&mut self, plan: &PlanId, sandbox: &SandboxRecord) -> Journaled<bool> {
-        let keys = [plan.as_str(), sandbox.name.as_str()];
-        let there: Option<SandboxRow> = stored::one(self.conn, self.path, &keys)?;
-        let row = SandboxRow {
-            plan: plan.clone(),
-            record: sandbox.clone(),
-        };
-        stored::put(self.conn, self.path, &row)?;
-        Ok(there.is_some())
-    }
-
-    fn remove_sandbox(&mut self, plan: &PlanId, name: &ResourceName) -> Journaled<bool> {
-        let keys = [plan.as_str(), name.as_str()];
-        stored::remove::<SandboxRow>(self.conn, self.path, &keys)
-    }
-
-    fn put_decision(&mut self, decision: &Decision) -> Journaled<()> {
-        stored::put(self.conn, self.path, decision)
-    }
-
-    fn put_receipt(&mut self, plan: &PlanId, receipt: &str) -> Journaled<()> {
-        let row = ReceiptRow {
-            plan: plan.clone(),
-            receipt: receipt.to_owned(),
-        };
-        stored::put(self.conn, self.path, &row)
-    }
-
-    fn append(&mut self, entry: &Entry) -> Journaled<()> {
-        stored::put(self.conn, self.path, entry)
-    }
-
-    fn remove_decision(&mut self, plan: &PlanId) -> Journaled<()> {
-        self.remove_of("decisions", plan)
-    }
-
-    fn remove_plan(&mut self, plan: &PlanId) -> Journaled<()> {
-        for table in ["plans", "sandboxes", "decisions", "receipts", "log"] {
-            self.remove_of(table, plan)?;
-        }
-        Ok(())
+    fn job_changes(&self, since: u64, most: usize) -> Journaled<JobChanges> {
+        self.read(|rows| {
+            let newest = rows.count(Counter::JobRevision)?;
+            if newest <= since {
+                let jobs = Vec::new();
+                return Ok(JobChanges { newest, jobs });
+            }
+            let filter = "WHERE revision > ? ORDER BY revision LIMIT CAST(? AS INTEGER)";
+            let jobs = rows.all(filter, &[&since.to_string(), &most.to_string()])?;
+            Ok(JobChanges { newest, jobs })
+        })
     }
 }
 

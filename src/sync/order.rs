@@ -20,6 +20,8 @@ pub enum Rank {
     Resource,
     /// A host's own lock, taken inside a participant; ordered by its number.
     HostInner(u16),
+    /// The lock of one job: who may own or remove it.
+    Job,
     /// The table of plans.
     Registry,
     /// A short latch around a queue, a list or a cell.
@@ -37,6 +39,7 @@ impl Rank {
             Self::Plan => &PLAN,
             Self::Resource => &RESOURCE,
             Self::HostInner(_) => &HOST_INNER,
+            Self::Job => &JOB,
             Self::Registry => &REGISTRY,
             Self::Leaf => &LEAF,
             Self::Core => &CORE,
@@ -77,25 +80,40 @@ const HOST_OUTER: Row = Row {
     protects: "whatever the embedding program guards around its calls",
     across_io: true,
     several: true,
-    then: &["plan", "resource", "host-inner", "registry", "leaf", "core"],
+    then: &[
+        "plan",
+        "resource",
+        "host-inner",
+        "job",
+        "registry",
+        "leaf",
+        "core",
+    ],
 };
 const PLAN: Row = Row {
     name: "plan",
     protects: "one plan, for the whole of an operation; among processes by a lease on a file",
     across_io: true,
     several: true,
-    then: &["resource", "host-inner", "registry", "leaf", "core"],
+    then: &["resource", "host-inner", "job", "registry", "leaf", "core"],
 };
 const RESOURCE: Row = Row {
     name: "resource",
     protects: "one real thing, from validate to apply; among stores by a lock on its identity",
     across_io: true,
     several: true,
-    then: &["host-inner", "registry", "leaf", "core"],
+    then: &["host-inner", "job", "registry", "leaf", "core"],
 };
 const HOST_INNER: Row = Row {
     name: "host-inner",
     protects: "whatever a participant of the embedding program guards",
+    across_io: true,
+    several: true,
+    then: &["job", "registry", "leaf", "core"],
+};
+const JOB: Row = Row {
+    name: "job",
+    protects: "who owns or removes one job; among processes by a lease on a file",
     across_io: true,
     several: true,
     then: &["registry", "leaf", "core"],
@@ -123,7 +141,9 @@ const CORE: Row = Row {
 };
 
 /// Every rank, outermost first.
-pub const ORDER: &[Row] = &[HOST_OUTER, PLAN, RESOURCE, HOST_INNER, REGISTRY, LEAF, CORE];
+pub const ORDER: &[Row] = &[
+    HOST_OUTER, PLAN, RESOURCE, HOST_INNER, JOB, REGISTRY, LEAF, CORE,
+];
 
 /// True if a lock of rank `taken` may be taken while one of rank `held` is held.
 ///
@@ -140,13 +160,14 @@ pub fn allows(held: Rank, taken: Rank) -> bool {
 mod tests {
     use super::*;
 
-    const ALL: [Rank; 9] = [
+    const ALL: [Rank; 10] = [
         Rank::HostOuter(0),
         Rank::HostOuter(1),
         Rank::Plan,
         Rank::Resource,
         Rank::HostInner(0),
         Rank::HostInner(7),
+        Rank::Job,
         Rank::Registry,
         Rank::Leaf,
         Rank::Core,

@@ -21,10 +21,9 @@ const FLOORS: [(&str, u8); 14] = [
 ];
 
 /// Modules that must not use a module although it is on a lower floor.
-const BANS: [(&str, &str); 4] = [
+const BANS: [(&str, &str); 3] = [
     ("sandbox", "lock"),
     ("sandbox", "journal"),
-    ("job", "lock"),
     ("manager", "crash"),
 ];
 

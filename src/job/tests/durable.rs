@@ -1,0 +1,3 @@
+//! What only a store in a file can show.
+
+use super::*;
