@@ -203,6 +203,49 @@ impl JobJournal for SqliteJournal {
 }
 
 #[cfg(test)]
+mod testing {
+    use super::SqliteJournal;
+    use rusqlite::Connection;
+
+    impl SqliteJournal {
+        /// Makes every later commit fail, as a dying device does.
+        pub(crate) fn break_device(&self) {
+            self.writer.break_device();
+        }
+
+        /// Makes the device work again.
+        pub(crate) fn mend_device(&self) {
+            self.writer.mend_device();
+        }
+
+        /// Holds the write lock of the file while `count` callers queue up.
+        pub(crate) fn while_locked(&self, count: u64, callers: impl FnOnce() + Send) {
+            self.while_locked_until(count, || (), callers);
+        }
+
+        /// The same, and then until `meanwhile` has returned.
+        pub(crate) fn while_locked_until(
+            &self,
+            count: u64,
+            meanwhile: impl FnOnce(),
+            callers: impl FnOnce() + Send,
+        ) {
+            let other = Connection::open(&self.path).unwrap();
+            other.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let target = self.writer.queued() + count;
+            crate::sync::thread::scope(|scope| {
+                scope.spawn(callers);
+                while self.writer.queued() < target {
+                    std::thread::yield_now();
+                }
+                meanwhile();
+                other.execute_batch("COMMIT").unwrap();
+            });
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::super::conformance::{plan_id, sandbox};
     use super::*;
@@ -263,20 +306,6 @@ mod tests {
         assert_eq!(next.epoch, Epoch(epoch.0 + 1));
     }
 
-    /// Holds the write lock of the file while `count` callers queue up.
-    fn while_locked(journal: &SqliteJournal, count: u64, callers: impl FnOnce() + Send) {
-        let other = Connection::open(journal.path()).unwrap();
-        other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let target = journal.writer.queued() + count;
-        thread::scope(|scope| {
-            scope.spawn(callers);
-            while journal.writer.queued() < target {
-                std::thread::yield_now();
-            }
-            other.execute_batch("COMMIT").unwrap();
-        });
-    }
-
     #[test]
     fn callers_that_meet_share_a_commit_and_a_fenced_one_harms_nobody() {
         let (_dir, journal) = fresh();
@@ -292,7 +321,7 @@ mod tests {
                 Durability::Flushed,
             )
         };
-        while_locked(&journal, 16, || {
+        journal.while_locked(16, || {
             thread::scope(|scope| {
                 for (n, record) in plans.iter().enumerate() {
                     scope.spawn(move || {
@@ -405,13 +434,13 @@ mod tests {
         let (dir, journal) = fresh();
         let record = begin(&journal, "p");
         let (id, epoch) = (record.plan, record.epoch);
-        journal.writer.break_device();
+        journal.break_device();
         let refused = || {
             let outcome = journal.enlist(&id, epoch, &sandbox("site"));
             assert!(matches!(outcome, Err(JournalError::Poisoned { .. })));
         };
         refused();
-        journal.writer.mend_device();
+        journal.mend_device();
         refused();
         assert!(journal.plan(&id).unwrap().is_some(), "reading goes on");
         let other = SqliteJournal::open(dir.path()).unwrap();

@@ -11,6 +11,7 @@
 mod cli;
 mod commit;
 mod crash;
+mod jobs;
 mod manager;
 mod processes;
 mod support;

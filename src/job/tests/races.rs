@@ -202,7 +202,11 @@ fn a_hundred_thousand_races_for_the_end_have_one_winner_each() {
             *stage.lock() = owners.collect();
             gate.wait();
             gate.wait();
-            assert_eq!(wins.lock().iter().sum::<u64>(), round * FIELD, "one winner each");
+            assert_eq!(
+                wins.lock().iter().sum::<u64>(),
+                round * FIELD,
+                "one winner each"
+            );
             for end in jobs.list().unwrap() {
                 assert_eq!(end.result.is_some(), end.state == JobState::Completed);
                 assert_eq!(end.error.is_some(), end.state == JobState::Failed);
@@ -215,7 +219,9 @@ fn a_hundred_thousand_races_for_the_end_have_one_winner_each() {
         }
     });
     let wins = wins.into_inner();
-    println!("{RACES} races: completed, failed, cancelled: {wins:?}");
+    say(&format!(
+        "{RACES} races: completed, failed, cancelled: {wins:?}"
+    ));
     assert!(wins.iter().all(|count| *count > 0), "{wins:?}");
     assert_eq!((jobs.locks(), jobs.list().unwrap().len()), (0, 0));
 }
