@@ -97,6 +97,9 @@ pub(crate) enum Command {
     Gc(Gc),
     /// Look for trouble in the store
     Doctor,
+    /// Show, follow, cancel and remove jobs
+    #[command(subcommand)]
+    Job(Job),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -249,6 +252,48 @@ pub(crate) struct Gc {
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// `planbox job`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Job {
+    /// Show all jobs
+    List,
+    /// Show one job
+    Show(TheJob),
+    /// Print the log of a job
+    Log(JobLog),
+    /// Ask the owner of a job to stop; a job that nobody works on is cancelled at once
+    Cancel(TheJob),
+    /// Remove jobs that are completed, failed or cancelled, with their logs
+    Prune(JobPrune),
+}
+
+/// A command about one job.
+#[derive(Debug, Args)]
+pub(crate) struct TheJob {
+    /// The job; a `run` is a job with the id of its plan
+    pub(crate) job: String,
+}
+
+/// `planbox job log`
+#[derive(Debug, Args)]
+pub(crate) struct JobLog {
+    /// The job
+    pub(crate) job: String,
+    /// Go on until the job ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+/// `planbox job prune`
+#[derive(Debug, Args)]
+pub(crate) struct JobPrune {
+    /// The jobs; all of them if left out
+    pub(crate) jobs: Vec<String>,
+    /// Only those that ended longer ago: 12h, 30d
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "0")]
+    pub(crate) older_than: Duration,
 }
 
 /// `planbox completions`

@@ -13,6 +13,7 @@ mod diff;
 mod doctor;
 mod exec;
 mod gc;
+mod job;
 mod log;
 mod open;
 mod path;
@@ -37,6 +38,7 @@ pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Report, Fa
         Command::Log(arguments) => log::run(context, &arguments),
         Command::Gc(arguments) => gc::run(context, &arguments),
         Command::Doctor => doctor::run(context),
+        Command::Job(arguments) => job::run(context, &arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
     }
 }
