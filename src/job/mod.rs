@@ -32,9 +32,10 @@
 //! `LockTable<JobId>`, and then its lease.
 //!
 //! # What is durable when
-//! Everything but [`JobStore::append_log`] and [`JobStore::prune`] is on disk when it returns. These
-//! two are seen by everybody when they return, survive the death of the process, and are on disk
-//! with the next flushed write; a power cut may undo them, whole steps from the end.
+//! Everything but log lines ([`JobStore::append_log`], [`JobHandle::append_log`]), mere progress
+//! ([`JobHandle::progress`]) and [`JobStore::prune`] is on disk when it returns. These are seen by
+//! everybody when they return, survive the death of the process, and are on disk with the next
+//! flushed write; a power cut may undo them, whole steps from the end.
 
 use crate::error::{JobError, LockError};
 use crate::id::JobId;

@@ -114,6 +114,15 @@ impl JobHandle {
         self.write(Change::line(line, progress), Durability::Lazy)
     }
 
+    /// Says how far the job is. Lazy, as [`JobHandle::append_log`].
+    ///
+    /// # Errors
+    /// [`JobError`]; nothing was changed.
+    pub fn progress(&self, percent: i64) -> Result<u64, JobError> {
+        let change = JobPatch::new().progress(percent).check(&self.inner.job)?;
+        self.write(change, Durability::Lazy)
+    }
+
     /// Ends the attempt with a result: state, result and 100 percent in one durable step.
     ///
     /// # Errors

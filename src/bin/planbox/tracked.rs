@@ -150,8 +150,7 @@ impl Writer {
                     let line = format!("{step}: {done} of {total} {unit}");
                     drop(self.owner.append_log(&line, Some(percent)));
                 } else {
-                    let patch = planbox::JobPatch::new().progress(percent);
-                    drop(self.owner.update(patch));
+                    drop(self.owner.progress(percent));
                 }
                 self.last = Some(step);
             }

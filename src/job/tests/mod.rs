@@ -49,7 +49,8 @@ fn a_job_lives_from_queued_to_completed(jobs: &JobStore) {
     assert_eq!(code(jobs.start(&job)), "busy");
     assert_eq!(read(jobs, "lives").owner.unwrap().pid, std::process::id());
     owner.append_log("one", Some(-5)).unwrap();
-    owner.append_log("two", Some(40)).unwrap();
+    owner.append_log("two", None).unwrap();
+    owner.progress(40).unwrap();
     let last = owner
         .update(
             JobPatch::new()

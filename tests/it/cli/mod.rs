@@ -7,6 +7,7 @@
 mod commands;
 mod exits;
 mod input;
+mod jobs;
 mod processes;
 
 use serde_json::Value;

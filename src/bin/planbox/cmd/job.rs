@@ -10,7 +10,7 @@ use comfy_table::{Table, presets};
 use planbox::error::JobError;
 use planbox::job::{LogLine, Prune};
 use planbox::rfc3339;
-use planbox::{Error, Explain as _, Job, JobId, JobState};
+use planbox::{Error, Job, JobId, JobState};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -228,15 +228,15 @@ fn prune(session: &Session<'_>, arguments: &JobPrune) -> Result<Report, Failure>
         prune = prune.ids(ids?);
     }
     let pruned = session.manager.jobs().prune(&prune)?;
-    if let Some(job) = pruned.unknown.into_iter().next() {
-        return Err(JobError::NotFound { job }.into());
-    }
     let mut text = String::new();
     for job in &pruned.removed {
         push_line(&mut text, &format!("job {job}: removed"));
     }
     for (job, state) in &pruned.kept {
         push_line(&mut text, &format!("job {job}: kept, it is {state}"));
+    }
+    for job in &pruned.unknown {
+        push_line(&mut text, &format!("job {job}: there is none"));
     }
     if text.is_empty() {
         text.push_str("nothing to remove\n");
@@ -252,6 +252,7 @@ fn prune(session: &Session<'_>, arguments: &JobPrune) -> Result<Report, Failure>
         "pruned"
     };
     let json = with(object(outcome), "removed", json!(pruned.removed));
+    let json = with(json, "unknown", json!(pruned.unknown));
     Ok(Report::done(clean(&text), with(json, "kept", json!(kept))))
 }
 
