@@ -1,10 +1,11 @@
 //! Who is alive: one lease for each job that somebody owns.
 
 use crate::error::{Holder, LockError};
+use crate::fs::Dir;
 use crate::id::JobId;
 use crate::lock::{Lease, LockWait, identify_holder};
 use crate::sync::{Mutex, Rank};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -65,6 +66,25 @@ impl Leases {
             }
         };
         Ok((Owned { kind }, me))
+    }
+
+    /// Removes the lease files of the dead, but for those named in `keep`. Who is taking one at this
+    /// moment looks at the name again, and makes another.
+    pub(super) fn sweep(&self, keep: &BTreeSet<String>) {
+        let Self::Files(directory) = self else {
+            return;
+        };
+        let names = Dir::open(directory).and_then(|dir| dir.entries());
+        let Ok(names) = names else { return };
+        for (name, _) in names.iter() {
+            let Some(name) = name.to_str().filter(|name| !keep.contains(*name)) else {
+                continue;
+            };
+            let me = identify_holder(name, "sweep jobs");
+            if let Ok(lease) = Lease::acquire(directory, name, &me, LockWait::Try) {
+                lease.retire();
+            }
+        }
     }
 
     /// True if somebody who is alive has the lease of `job`.

@@ -45,6 +45,7 @@ use crate::journal::{
 use crate::lock::{KeyGuard, LockTable, LockWait};
 use crate::state::{JobEvent, JobState};
 use crate::sync::Rank;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -254,7 +255,8 @@ impl JobStore {
         Ok(self.changes(u64::MAX, 0)?.newest)
     }
 
-    /// Writes down which jobs are interrupted, and returns them: those who watch are told then.
+    /// Writes down which jobs are interrupted, and returns them: those who watch are told then. Also
+    /// removes the lease files that the dead left behind.
     ///
     /// Not needed for the truth: a reader sees it at once, and the next writer writes it down.
     ///
@@ -262,7 +264,11 @@ impl JobStore {
     /// [`JobError::Journal`].
     pub fn sweep(&self) -> Result<Vec<JobId>, JobError> {
         let mut interrupted = Vec::new();
+        let mut owned = BTreeSet::new();
         for row in self.rows()? {
+            if row.state == JobState::Running {
+                owned.insert(row.job.file_name());
+            }
             let job = row.job.clone();
             let Some(dead) = self.dead_at(row)? else {
                 continue;
@@ -270,11 +276,15 @@ impl JobStore {
             let id = job.clone();
             let run = move |tx: &mut JobTx<'_>| rules::interrupt(tx, &id, dead);
             match self.transact(&job, Durability::Flushed, run) {
-                Ok(true) => interrupted.push(job),
+                Ok(true) => {
+                    owned.remove(&job.file_name());
+                    interrupted.push(job);
+                }
                 Ok(false) | Err(JobError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
+        self.leases().sweep(&owned);
         Ok(interrupted)
     }
 

@@ -38,16 +38,6 @@ struct Inner {
     lease: Mutex<Option<Owned>>,
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let lease = self.lease.get_mut().take();
-        if lease.is_some() {
-            drop(lease);
-            self.store.ring();
-        }
-    }
-}
-
 impl JobHandle {
     pub(super) fn new(store: &JobStore, job: &JobId, ticket: Ticket, lease: Owned) -> Self {
         let inner = Inner {

@@ -1,6 +1,7 @@
 //! The jobs of a manager's store.
 
 use super::SandboxManager;
+use crate::error::{GcError, JobError};
 use crate::job::JobStore;
 
 impl SandboxManager {
@@ -11,5 +12,18 @@ impl SandboxManager {
     #[must_use]
     pub fn jobs(&self) -> JobStore {
         self.inner.jobs.clone()
+    }
+
+    /// Writes down which jobs are interrupted and removes what the dead left of them.
+    pub(super) fn sweep_jobs(&self) -> Result<(), GcError> {
+        match self.inner.jobs.sweep() {
+            Err(JobError::Journal(source)) => Err(source.into()),
+            other => {
+                if let Err(error) = other {
+                    tracing::warn!(%error, "the jobs were not swept");
+                }
+                Ok(())
+            }
+        }
     }
 }

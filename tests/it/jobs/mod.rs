@@ -30,6 +30,11 @@ fn read(jobs: &JobStore, name: &str) -> Job {
     jobs.read(&id(name)).unwrap().unwrap()
 }
 
+fn lease_files(home: &Path) -> usize {
+    let files = std::fs::read_dir(home.join("store/jobs"));
+    files.unwrap().count()
+}
+
 fn begin(jobs: &JobStore, name: &str) -> JobHandle {
     jobs.create(&id(name), NewJob::new("test")).unwrap();
     jobs.start(&id(name)).unwrap()
@@ -162,15 +167,16 @@ fn a_killed_owner_is_seen_at_once_and_its_job_can_be_tried_again() {
     let seen = read(&jobs, "killed");
     assert_eq!((seen.state, seen.progress), (JobState::Interrupted, 10));
     assert_eq!(jobs.list().unwrap()[0].state, JobState::Interrupted);
+    assert_eq!(lease_files(home.path()), 1, "what the dead left");
     let other = open(home.path());
     assert_eq!(other.sweep().unwrap(), [id("killed")]);
+    assert_eq!(lease_files(home.path()), 0);
     let again = jobs.retry(&id("killed")).unwrap();
     assert_eq!((again.attempt(), again.read().unwrap().lines), (2, 1));
     again.complete("at last").unwrap();
     assert_eq!(read(&other, "killed").state, JobState::Completed);
     assert_eq!(manager.stats().job_locks, 0);
-    let left = std::fs::read_dir(home.path().join("store/jobs")).unwrap();
-    assert_eq!(left.count(), 0, "no lease file stays");
+    assert_eq!(lease_files(home.path()), 0, "no lease file stays");
     let findings = manager.doctor().unwrap();
     assert!(
         findings.iter().all(|finding| finding.fix.is_empty()),
@@ -211,6 +217,10 @@ fn in_namespace(task: &str, home: &Path) -> bool {
     }
     let output = outer.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
+    let figures = said
+        .lines()
+        .filter(|line| line.contains("then:") || line.contains("refused"));
+    figures.for_each(|line| println!("{line}"));
     assert!(
         output.status.success(),
         "{said}{}",
