@@ -45,7 +45,7 @@ pub enum JobError {
         wanted: &'static str,
     },
     /// The attempt that writes is not the one that runs: it was taken for dead, or tried again.
-    #[error("job {job} was taken over: attempt {held} may not write, attempt {now} may")]
+    #[error("job {job}: attempt {held} may not write any more; the newest is attempt {now}")]
     Fenced {
         /// The job.
         job: JobId,

@@ -109,6 +109,10 @@ pub(super) const SCHEMA: [Object; 10] = [
 /// [`JournalError::Corrupt`] if its tables are not those of its format, [`JournalError::Newer`],
 /// [`JournalError::Store`]; the file is as it was.
 pub(super) fn migrate(conn: &Connection, path: &Path) -> Result<(), JournalError> {
+    // Without the turn to write, which somebody may have for long.
+    if number(conn, path, "user_version")? == USER_VERSION {
+        return Ok(());
+    }
     let busy = |error| failed(path, "take the turn to change its format", error);
     conn.execute_batch("BEGIN IMMEDIATE").map_err(busy)?;
     let outcome = change_format(conn, path);
@@ -121,13 +125,15 @@ pub(super) fn migrate(conn: &Connection, path: &Path) -> Result<(), JournalError
     outcome.and(ended.map_err(|error| failed(path, "change its format", error)))
 }
 
+fn number(conn: &Connection, path: &Path, name: &str) -> Result<i64, JournalError> {
+    let value = conn.pragma_query_value(None, name, |row| row.get(0));
+    value.map_err(|error| failed(path, "read", error))
+}
+
 fn change_format(conn: &Connection, path: &Path) -> Result<(), JournalError> {
-    let read = |name| {
-        let value = conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        value.map_err(|error| failed(path, "read", error))
-    };
-    let version = read("user_version")?;
-    judge(path, read("application_id")?, (version, OLDEST_VERSION))?;
+    let version = number(conn, path, "user_version")?;
+    let application = number(conn, path, "application_id")?;
+    judge(path, application, (version, OLDEST_VERSION))?;
     if version == USER_VERSION {
         return Ok(());
     }

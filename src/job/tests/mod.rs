@@ -379,6 +379,28 @@ fn a_watch_tells_every_revision_or_how_many_it_missed(jobs: &JobStore) {
     );
 }
 
+fn a_watch_tells_a_long_story_in_pieces(jobs: &JobStore) {
+    const MORE: usize = 3;
+    let mut watch = jobs.watch(jobs.revision().unwrap());
+    let start = watch.revision();
+    let many: Vec<JobId> = (0..CHANGES_MAX + MORE)
+        .map(|n| id(&format!("many-{n:04}")))
+        .collect();
+    for job in &many {
+        jobs.create(job, new()).unwrap();
+    }
+    let first = watch.next(Duration::ZERO).unwrap().unwrap();
+    assert_eq!((first.jobs.len(), first.missed), (CHANGES_MAX, 0));
+    assert_eq!(first.revision, start + CHANGES_MAX as u64);
+    jobs.update(&many[0], JobPatch::new().progress(1)).unwrap();
+    let rest = watch.next(Duration::ZERO).unwrap().unwrap();
+    assert_eq!((rest.jobs.len(), rest.missed), (MORE + 1, 0));
+    assert_eq!(rest.jobs.last().unwrap().id, many[0]);
+    for job in &many {
+        jobs.cancel(job).unwrap();
+    }
+}
+
 fn a_log_keeps_its_newest_lines(jobs: &JobStore) {
     let owner = begun(jobs, "talks");
     let long = "\u{e9}".repeat(LOG_LINE_MAX_BYTES);
@@ -414,6 +436,7 @@ fn suite(jobs: &JobStore) {
     a_secret_is_never_stored(jobs);
     what_is_too_large_or_unnamed_is_refused(jobs);
     a_watch_tells_every_revision_or_how_many_it_missed(jobs);
+    a_watch_tells_a_long_story_in_pieces(jobs);
     a_log_keeps_its_newest_lines(jobs);
     let left = jobs.list().unwrap();
     assert!(
