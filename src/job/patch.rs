@@ -56,6 +56,7 @@ impl NewJob {
 ///     .progress(40)
 ///     .set("stage", "encode")
 ///     .log("pass 1 is done");
+/// assert!(format!("{patch:?}").contains("encode"));
 /// ```
 #[derive(Debug, Default)]
 #[must_use = "it is carried out by JobStore::update"]
