@@ -6,7 +6,8 @@
 //! to FILE, one per line, so that a test can prove that it visited all of [`POINTS`]. In a release
 //! build both do nothing and cost nothing.
 
-/// Every crash point, in the order in which a commit, a rollback and a recovery pass them.
+/// Every crash point, in the order in which a commit, a rollback and a recovery pass them, and then
+/// a job.
 pub const POINTS: &[&str] = &[
     "open.enlisted",
     "open.viewed",
@@ -36,6 +37,11 @@ pub const POINTS: &[&str] = &[
     "recover.applied",
     "recover.undone",
     "recover.settled",
+    "job.taken",
+    "job.line",
+    "job.put",
+    "job.ended",
+    "job.removed",
 ];
 
 /// Passes the crash point `name`.

@@ -1,4 +1,4 @@
-//! Words that name things: plans, resources, sandboxes and epochs; and how bytes and moments are
+//! Words that name things: plans, jobs, resources, sandboxes and epochs; and how bytes and moments are
 //! written.
 //!
 //! Every id that comes from outside passes through exactly one constructor here. An id is *data*:
@@ -23,7 +23,7 @@ pub enum IdError {
     /// The text has no bytes.
     #[error("a {what} must not be empty; give it 1 to {ID_MAX_BYTES} bytes")]
     Empty {
-        /// What was being named: "plan id" or "resource name".
+        /// What was being named: "plan id", "job id" or "resource name".
         what: &'static str,
     },
     /// The text is longer than [`ID_MAX_BYTES`].
@@ -210,6 +210,11 @@ text_id! {
     /// # Ok::<(), planbox::IdError>(())
     /// ```
     PlanId, "plan id"
+}
+
+text_id! {
+    /// The name of a job, chosen by the caller: the same checks as for a [`PlanId`].
+    JobId, "job id"
 }
 
 text_id! {

@@ -43,6 +43,7 @@
 //! | change a SQLite database | `Sqlite` (feature `sqlite`) |
 //! | change a value in memory | [`Value`] over a [`VersionRegister`] |
 //! | take part with something of your own | [`sandbox`], [`conformance`] |
+//! | keep records of long work that many write to | [`JobStore`], [`job`] |
 //! | only the keyed locks | [`lock`] |
 //! | tell failures apart | [`Error`], [`Explain`] |
 #![doc(test(attr(deny(warnings))))]
@@ -53,6 +54,7 @@ mod crash;
 pub mod error;
 mod fs;
 mod id;
+pub mod job;
 mod journal;
 pub mod lock;
 mod manager;
@@ -63,7 +65,8 @@ mod state;
 pub mod sync;
 
 pub use error::{Conflict, Error, Explain, Fault, Holder, ParticipantError, Stage};
-pub use id::{Epoch, ID_MAX_BYTES, IdError, PlanId, ResourceKey, ResourceName, rfc3339};
+pub use id::{Epoch, ID_MAX_BYTES, IdError, JobId, PlanId, ResourceKey, ResourceName, rfc3339};
+pub use job::{Job, JobHandle, JobPatch, JobStore, NewJob};
 pub use lock::LockWait;
 pub use manager::{
     DEFAULT_LOCK_WAIT, Finding, GcOptions, GcReport, LogEntry, ManagerBuilder, Plan, PlanHold,
@@ -78,7 +81,7 @@ pub use register::{ActivateError, Refreshed, RegisterError, Snapshot, Stored, Ve
 #[cfg(feature = "sqlite")]
 pub use sandbox::Sqlite;
 pub use sandbox::{Action, Change, Changes, Directory, Git, Resource, Sandbox, Value};
-pub use state::{IllegalMove, PlanEvent, PlanState};
+pub use state::{IllegalMove, JobState, PlanEvent, PlanState};
 
 /// Mechanisms that a negative control takes out of a debug build.
 #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! The life of a plan as one pure function.
+//! The life of a plan as one pure function, and that of a job as another.
 //!
 //! Live code and replay both go through [`PlanState::next`]; a move that is not in the table is an
 //! [`IllegalMove`] naming both sides, never a silent overwrite. `docs/protocol.md` draws the
@@ -189,6 +189,109 @@ impl fmt::Display for PlanState {
     }
 }
 
+/// Where a job is in its life.
+///
+/// ```text
+/// queued --start--> running --complete--> completed
+///   |                  |----fail--------> failed ------.
+///   |                  |----cancel------> cancelled ---|
+///   '--cancel-->       '----interrupt---> interrupted -+-retry--> running (the next attempt)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum JobState {
+    /// Nobody works on it yet.
+    Queued,
+    /// Its owner works on it.
+    Running,
+    /// Its owner died, or let it go, without an end. It can be tried again.
+    Interrupted,
+    /// It has a result. Terminal, for good.
+    Completed,
+    /// It ended with an error. Terminal; it can be tried again.
+    Failed,
+    /// It was given up. Terminal; it can be tried again.
+    Cancelled,
+}
+
+/// What happens to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum JobEvent {
+    /// The first owner takes it.
+    Start,
+    /// An owner takes it again, as the next attempt.
+    Retry,
+    /// The owner has the result.
+    Complete,
+    /// The owner failed.
+    Fail,
+    /// It is given up.
+    Cancel,
+    /// Its owner is gone.
+    Interrupt,
+}
+
+impl JobState {
+    /// Every state, in the order of a life.
+    pub const ALL: [Self; 6] = [
+        Self::Queued,
+        Self::Running,
+        Self::Interrupted,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The state after `event`; `None` if the table has no such move.
+    #[must_use]
+    pub(crate) fn next(self, event: JobEvent) -> Option<Self> {
+        use JobEvent as E;
+        use JobState as S;
+        match (self, event) {
+            (S::Queued, E::Start) | (S::Interrupted | S::Failed | S::Cancelled, E::Retry) => {
+                Some(S::Running)
+            }
+            (S::Running, E::Complete) => Some(S::Completed),
+            (S::Running, E::Fail) => Some(S::Failed),
+            (S::Running | S::Queued | S::Interrupted, E::Cancel) => Some(S::Cancelled),
+            (S::Running, E::Interrupt) => Some(S::Interrupted),
+            _ => None,
+        }
+    }
+
+    /// True for an end: completed, failed or cancelled.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
+    /// The state as stable kebab-case text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Interrupted => "interrupted",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Reads what [`JobState::as_str`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,5 +355,32 @@ mod tests {
             assert_eq!(PlanState::parse(state.as_str()), Some(state));
         }
         assert_eq!(PlanState::parse("committed"), None);
+    }
+
+    #[test]
+    fn a_terminal_job_is_left_only_by_a_retry_and_a_completed_one_never() {
+        const EVENTS: [JobEvent; 6] = [
+            JobEvent::Start,
+            JobEvent::Retry,
+            JobEvent::Complete,
+            JobEvent::Fail,
+            JobEvent::Cancel,
+            JobEvent::Interrupt,
+        ];
+        for state in JobState::ALL {
+            assert_eq!(JobState::parse(state.as_str()), Some(state));
+            for event in EVENTS {
+                let next = state.next(event);
+                if state == JobState::Completed {
+                    assert_eq!(next, None, "{event:?}");
+                } else if state.is_terminal() {
+                    assert_eq!(
+                        next.is_some(),
+                        event == JobEvent::Retry,
+                        "{state} {event:?}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 
 mod commit;
 mod fault;
+mod job;
 mod operation;
 mod participant;
 
 pub use commit::CommitError;
 pub use fault::{JournalError, LockError, OpenError, PlanFault};
+pub use job::JobError;
 pub use operation::{
     DiffError, GcError, OpenSandboxError, RecoverError, RollbackError, SealError, StatusError,
 };
@@ -230,6 +232,8 @@ any_error! {
     Status(StatusError),
     /// Cleaning failed.
     Gc(GcError),
+    /// A job was not changed or not read.
+    Job(JobError),
     /// A participant refused or failed outside any operation of a manager.
     Participant(ParticipantError),
 }

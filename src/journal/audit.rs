@@ -1,5 +1,6 @@
 //! The doctor's look at the journal: every record, every count, every setting.
 
+use super::jobs::{JobRow, LineRow};
 use super::record::{Decision, Entry};
 use super::rules::{Counter, PlanRow};
 use super::schema;
@@ -35,6 +36,7 @@ pub(super) fn check(conn: &Connection, path: &Path) -> Result<Vec<String>, Journ
     audit.file();
     audit.pages();
     audit.records();
+    audit.jobs();
     let Audit { said, .. } = audit;
     snapshot
         .finish()
@@ -134,6 +136,52 @@ impl Audit<'_> {
         }
     }
 
+    /// The jobs: their number, their revisions, and the lines of each, one job at a time.
+    fn jobs(&mut self) {
+        let jobs = self.good::<JobRow>();
+        let newest = jobs.iter().map(|row| row.revision).max().unwrap_or(0);
+        self.counted("jobs", Counter::Jobs, |counted| {
+            counted == jobs.len() as u64
+        });
+        self.counted("jobs", Counter::JobRevision, |counted| counted >= newest);
+        let mut total = 0;
+        for row in jobs {
+            let key = row.generation.to_string();
+            let lines: Vec<LineRow> = self.good_where("WHERE generation = ?", &[&key]);
+            let (there, expected) = (lines.len() as u64, row.kept());
+            total += there;
+            if there != expected {
+                let job = &row.job;
+                self.said.push(format!(
+                    "job {job}: {there} trusted rows in job_log where there should be {expected}"
+                ));
+            }
+        }
+        let sql = "SELECT count(*) FROM job_log";
+        match self.conn.query_row(sql, [], |row| row.get::<_, i64>(0)) {
+            Ok(there) if there.cast_unsigned() == total => {}
+            Ok(there) => self.said.push(format!(
+                "job_log: {there} rows, of which {total} can be trusted and belong to a job"
+            )),
+            Err(error) => self
+                .said
+                .push(failed(self.path, "be checked", error).to_string()),
+        }
+    }
+
+    fn counted(&mut self, table: &str, counter: Counter, fits: impl Fn(u64) -> bool) {
+        let row: Result<Option<CounterRow>, _> =
+            stored::one(self.conn, self.path, &[counter.key()]);
+        if let Ok(Some(row)) = row
+            && !fits(row.value)
+        {
+            let (key, value) = (counter.key(), row.value);
+            self.said.push(format!(
+                "{table}: the store counted {value} as {key}, which does not fit"
+            ));
+        }
+    }
+
     fn compare(&mut self, plan: &PlanId, table: &str, there: u64, expected: u64) {
         if there != expected {
             self.said.push(format!(
@@ -145,8 +193,11 @@ impl Audit<'_> {
     /// The records that can be trusted, in the order of their keys; the others are named.
     fn good<S: Stored>(&mut self) -> Vec<S> {
         let key = S::COLUMNS.first().unwrap_or(&"rowid");
-        let order = format!("ORDER BY {key}");
-        let scanned = stored::scan(self.conn, self.path, &order, &[]);
+        self.good_where(&format!("ORDER BY {key}"), &[])
+    }
+
+    fn good_where<S: Stored>(&mut self, filter: &str, keys: &[&str]) -> Vec<S> {
+        let scanned = stored::scan(self.conn, self.path, filter, keys);
         let mut good = Vec::new();
         match scanned {
             Ok(rows) => {

@@ -3,6 +3,7 @@
 
 use super::conformance::{decision, plan_id, sandbox};
 use super::*;
+use crate::id::JobId;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use std::fs::File;
@@ -12,6 +13,17 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 const PLANS: [&str; 3] = ["alpha", "beta", "gamma"];
+
+const TABLES: [&str; 8] = [
+    "meta",
+    "plans",
+    "sandboxes",
+    "decisions",
+    "receipts",
+    "log",
+    "jobs",
+    "job_log",
+];
 
 /// A closed store with something in every table.
 fn furnished() -> (TempDir, PathBuf) {
@@ -28,9 +40,27 @@ fn furnished() -> (TempDir, PathBuf) {
             .finish(id, epoch, PlanState::Applied, "{\"n\":1}", Durability::Lazy)
             .unwrap();
     }
+    for name in PLANS {
+        file_a_job(&journal, name);
+    }
     let path = journal.path().to_owned();
     drop(journal);
     (dir, path)
+}
+
+/// A job; the first one has two lines of log, so that no flip makes one row into another.
+fn file_a_job(journal: &SqliteJournal, name: &str) {
+    let id = JobId::new(name).unwrap();
+    let talks = name == PLANS[0];
+    let work = JobWork::new(move |tx| {
+        let mut row = tx.insert(&id, "{\"kind\":\"encode\"}".to_owned())?;
+        if talks {
+            tx.add_line(&mut row, "first")?;
+            tx.add_line(&mut row, "second")?;
+        }
+        tx.put(&mut row)
+    });
+    journal.work(work, Durability::Lazy).unwrap();
 }
 
 /// Everything a recovery reads.
@@ -40,6 +70,8 @@ struct Truth {
     sandboxes: Vec<Vec<SandboxRecord>>,
     decisions: Vec<Option<Decision>>,
     receipts: Vec<Option<String>>,
+    jobs: Vec<JobRow>,
+    job_logs: Vec<Option<(JobRow, Vec<LineRow>)>>,
 }
 
 fn truth(dir: &Path) -> Journaled<(Truth, Vec<Entry>)> {
@@ -56,6 +88,11 @@ fn truth(dir: &Path) -> Journaled<(Truth, Vec<Entry>)> {
             .collect::<Journaled<_>>()?,
         receipts: ids()
             .map(|id| journal.receipt(&id))
+            .collect::<Journaled<_>>()?,
+        jobs: journal.jobs()?,
+        job_logs: PLANS
+            .iter()
+            .map(|name| journal.job_and_log(&JobId::new(name).unwrap(), 0))
             .collect::<Journaled<_>>()?,
     };
     Ok((truth, journal.log(None)?))
@@ -103,7 +140,7 @@ fn a_flipped_bit_in_any_column_is_found() {
     let (whole, _) = truth(dir.path()).unwrap();
     let journal = SqliteJournal::open(dir.path()).unwrap();
     let conn = Connection::open(&path).unwrap();
-    for table in ["meta", "plans", "sandboxes", "decisions", "receipts", "log"] {
+    for table in TABLES {
         let columns: Vec<String> = conn
             .prepare(&format!("SELECT * FROM {table}"))
             .unwrap()
@@ -149,7 +186,15 @@ fn flip_one(conn: &Connection, journal: &SqliteJournal, (table, column): (&str, 
     assert!(said.iter().any(named), "{at}: {said:?}");
     let answer = match table {
         "log" => journal.log(None).map(drop),
-        "meta" => journal.acquire(&plan_id("new"), "open", true).map(drop),
+        "meta" => journal
+            .acquire(&plan_id("new"), "open", true)
+            .and_then(|_| journal.job_changes(0, 1))
+            .and_then(|_| journal.jobs())
+            .map(drop),
+        "jobs" | "job_log" => journal.jobs().and_then(|_| {
+            let mut ids = PLANS.iter().map(|name| JobId::new(name).unwrap());
+            ids.try_for_each(|id| journal.job_and_log(&id, 0).map(drop))
+        }),
         _ => journal.plans().and_then(|_| {
             for id in PLANS.map(plan_id) {
                 journal.sandboxes(&id)?;
@@ -175,6 +220,9 @@ fn a_row_that_vanished_is_missed() {
         ("decisions", "plan = 'beta'"),
         ("receipts", "plan = 'beta'"),
         ("meta", "key = 'plans'"),
+        ("meta", "key = 'jobs'"),
+        ("jobs", "job = 'beta'"),
+        ("job_log", "seq = 1"),
     ] {
         let (dir, path) = furnished();
         let conn = Connection::open(&path).unwrap();
@@ -277,15 +325,66 @@ fn a_file_of_somebody_else_is_refused_and_left_alone() {
 fn a_newer_format_is_refused_and_left_alone() {
     let (dir, path) = furnished();
     let conn = Connection::open(&path).unwrap();
-    conn.pragma_update(None, "user_version", 2).unwrap();
+    conn.pragma_update(None, "user_version", 3).unwrap();
     drop(conn);
     let bytes = bytes_of(&path);
     match SqliteJournal::open(dir.path()) {
-        Err(JournalError::Newer { found, known, .. }) => assert_eq!((found, known), (2, 1)),
+        Err(JournalError::Newer { found, known, .. }) => assert_eq!((found, known), (3, 2)),
         other => panic!("{other:?}"),
     }
     assert_eq!(bytes_of(&path), bytes);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+/// The file as format 1 had it: without the jobs.
+fn made_older(path: &Path) {
+    let conn = Connection::open(path).unwrap();
+    conn.execute_batch(
+        "DROP TABLE job_log; DROP TABLE jobs; \
+         DELETE FROM meta WHERE key IN ('jobs', 'job-revision'); PRAGMA user_version = 1",
+    )
+    .unwrap();
+}
+
+#[test]
+fn an_older_format_is_brought_to_the_present_one_whoever_opens_it_first() {
+    let (dir, path) = furnished();
+    let (whole, story) = truth(dir.path()).unwrap();
+    made_older(&path);
+    crate::sync::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| SqliteJournal::open(dir.path()).unwrap());
+        }
+    });
+    let (now, told) = truth(dir.path()).unwrap();
+    assert_eq!(
+        (&now.plans, &now.receipts, told),
+        (&whole.plans, &whole.receipts, story)
+    );
+    assert_eq!(now.jobs, []);
+    let journal = SqliteJournal::open(dir.path()).unwrap();
+    file_a_job(&journal, "new");
+    assert_eq!(journal.jobs().unwrap().len(), 1);
+    assert_eq!(journal.check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn an_older_format_with_other_tables_is_refused_and_left_alone() {
+    let (dir, path) = furnished();
+    made_older(&path);
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch("CREATE TABLE jobs (x)").unwrap();
+    drop(conn);
+    let opened = SqliteJournal::open(dir.path());
+    assert!(
+        matches!(opened, Err(JournalError::Corrupt { .. })),
+        "{opened:?}"
+    );
+    let conn = Connection::open(&path).unwrap();
+    let version: i64 = conn
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 1);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The journal for the life of a process.
 
+use super::jobs::{JobChanges, JobJournal, JobRow, JobWork, LineRow};
 use super::record::{Decision, Durability, Entry, PlanRecord, SandboxRecord};
 use super::rules::{Counter, Op, PlanRow, Rows};
 use super::{JournalStore, Journaled};
 use crate::clock;
-use crate::id::{Epoch, PlanId, ResourceName};
+use crate::id::{Epoch, JobId, PlanId, ResourceName};
 use crate::state::PlanState;
 use crate::sync::{Mutex, Rank, witness};
 use std::collections::BTreeMap;
@@ -25,6 +26,11 @@ struct Tables {
     decisions: BTreeMap<PlanId, Decision>,
     receipts: BTreeMap<PlanId, String>,
     log: Vec<Entry>,
+    jobs: BTreeMap<JobId, JobRow>,
+    /// By revision, as the index of the durable store.
+    changes: BTreeMap<u64, JobId>,
+    /// By generation, then by slot.
+    lines: BTreeMap<u64, BTreeMap<u64, LineRow>>,
     closed: bool,
 }
 
@@ -61,12 +67,14 @@ impl MemoryJournal {
 
 impl Tables {
     fn slot(&mut self, counter: Counter) -> &mut u64 {
-        let [generation, floor, sequence, plans] = &mut self.counters;
+        let [generation, floor, sequence, plans, jobs, changes] = &mut self.counters;
         match counter {
             Counter::Generation => generation,
             Counter::EpochFloor => floor,
             Counter::Sequence => sequence,
             Counter::Plans => plans,
+            Counter::Jobs => jobs,
+            Counter::JobRevision => changes,
         }
     }
 }
@@ -135,6 +143,31 @@ impl Rows for Tables {
         self.log.retain(|entry| entry.plan != *plan);
         Ok(())
     }
+
+    fn job(&mut self, job: &JobId) -> Journaled<Option<JobRow>> {
+        Ok(self.jobs.get(job).cloned())
+    }
+
+    fn put_job(&mut self, row: &JobRow) -> Journaled<()> {
+        if let Some(old) = self.jobs.insert(row.job.clone(), row.clone()) {
+            self.changes.remove(&old.revision);
+        }
+        self.changes.insert(row.revision, row.job.clone());
+        Ok(())
+    }
+
+    fn put_line(&mut self, line: &LineRow) -> Journaled<()> {
+        let lines = self.lines.entry(line.generation).or_default();
+        lines.insert(line.slot(), line.clone());
+        Ok(())
+    }
+
+    fn remove_job(&mut self, row: &JobRow) -> Journaled<()> {
+        self.jobs.remove(&row.job);
+        self.changes.remove(&row.revision);
+        self.lines.remove(&row.generation);
+        Ok(())
+    }
 }
 
 impl JournalStore for MemoryJournal {
@@ -184,5 +217,46 @@ impl JournalStore for MemoryJournal {
 
     fn close(&self) {
         self.tables.lock().closed = true;
+    }
+}
+
+impl JobJournal for MemoryJournal {
+    fn work(&self, work: JobWork, durability: Durability) -> Journaled<()> {
+        self.write(Op::Jobs(work), durability).map(drop)
+    }
+
+    fn job(&self, job: &JobId) -> Journaled<Option<JobRow>> {
+        Ok(self.tables.lock().jobs.get(job).cloned())
+    }
+
+    fn job_and_log(&self, job: &JobId, after: u64) -> Journaled<Option<(JobRow, Vec<LineRow>)>> {
+        let tables = self.tables.lock();
+        let Some(row) = tables.jobs.get(job) else {
+            return Ok(None);
+        };
+        let kept = tables.lines.get(&row.generation);
+        let mut lines: Vec<LineRow> = kept
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .filter(|line| line.seq > after)
+            .cloned()
+            .collect();
+        lines.sort_unstable_by_key(|line| line.seq);
+        Ok(Some((row.clone(), lines)))
+    }
+
+    fn jobs(&self) -> Journaled<Vec<JobRow>> {
+        Ok(self.tables.lock().jobs.values().cloned().collect())
+    }
+
+    fn job_changes(&self, since: u64, most: usize) -> Journaled<JobChanges> {
+        let mut tables = self.tables.lock();
+        let newest = *tables.slot(Counter::JobRevision);
+        let changed = tables.changes.range(since.saturating_add(1)..);
+        let jobs = changed
+            .filter_map(|(_, job)| tables.jobs.get(job).cloned())
+            .take(most)
+            .collect();
+        Ok(JobChanges { newest, jobs })
     }
 }

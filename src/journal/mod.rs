@@ -1,4 +1,4 @@
-//! What survives: plans, their sandboxes, decisions, receipts and the story of each.
+//! What survives: plans, their sandboxes, decisions, receipts and the story of each; and jobs.
 //!
 //! [`JournalStore`] is the one door; [`SqliteJournal`] keeps it in a file that several processes
 //! share, [`MemoryJournal`] keeps it for the life of a process. Both follow the same rules, which
@@ -16,7 +16,8 @@
 //!    doubt, before anybody acts on it.
 //! 4. A record that does not match its checksum, or a row too many or too few, is
 //!    [`JournalError::Corrupt`]; nothing is guessed.
-//! 5. The journal stores states, it does not judge moves: that is `PlanState::next`, one floor up.
+//! 5. The journal stores states, it does not judge moves: that is `PlanState::next` for plans and
+//!    the rules of `job` for jobs, one floor up.
 
 use crate::error::JournalError;
 use crate::id::{Epoch, PlanId, ResourceName};
@@ -32,6 +33,9 @@ mod audit;
 mod conformance;
 #[cfg(test)]
 mod damage;
+#[cfg(feature = "sqlite")]
+mod home;
+mod jobs;
 mod memory;
 mod record;
 mod rules;
@@ -40,10 +44,20 @@ mod schema;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlite")]
+mod sqlite_rows;
+#[cfg(feature = "sqlite")]
 mod stored;
+#[cfg(feature = "sqlite")]
+mod stored_jobs;
+#[cfg(feature = "sqlite")]
+mod tables;
 #[cfg(feature = "sqlite")]
 mod writer;
 
+#[cfg(feature = "sqlite")]
+pub(crate) use home::Home;
+pub use jobs::LOG_LINES_MAX;
+pub(crate) use jobs::{JobChanges, JobJournal, JobRow, JobTx, JobWork, LineRow};
 pub(crate) use memory::MemoryJournal;
 pub(crate) use record::{Decision, Durability, Entry, Part, PlanRecord, SandboxRecord, Verdict};
 #[cfg(feature = "sqlite")]
@@ -52,12 +66,12 @@ pub(crate) use sqlite::SqliteJournal;
 /// The outcome of a call to the journal.
 pub(crate) type Journaled<T> = Result<T, JournalError>;
 
-/// A store of plans.
+/// A store of plans, and of jobs.
 ///
 /// Every method may fail with [`JournalError::Store`], [`JournalError::Corrupt`] or
 /// [`JournalError::Newer`]; every write also with [`JournalError::Poisoned`]. A write for a plan
 /// that the store does not know is [`JournalError::Fenced`]: it was forgotten meanwhile.
-pub(crate) trait JournalStore: fmt::Debug + Send + Sync {
+pub(crate) trait JournalStore: JobJournal + fmt::Debug + Send + Sync {
     /// Gives the caller a new epoch of `plan` and notes what it is doing. Lazy.
     ///
     /// A plan that the store does not know is made if `create` is true (open, with a fresh

@@ -1,8 +1,9 @@
 //! The rules of the journal, written once over rows; both stores run them.
 
+use super::jobs::{JobRow, JobTx, JobWork, LineRow};
 use super::record::{Decision, Entry, PlanRecord, SandboxRecord};
 use crate::error::JournalError;
-use crate::id::{Epoch, PlanId, ResourceName};
+use crate::id::{Epoch, JobId, PlanId, ResourceName};
 use crate::state::PlanState;
 use std::fmt;
 use std::path::Path;
@@ -18,15 +19,21 @@ pub(super) enum Counter {
     Sequence,
     /// How many plans there are: a plan row that vanished is noticed.
     Plans,
+    /// How many jobs there are: a job row that vanished is noticed.
+    Jobs,
+    /// The newest change of any job.
+    JobRevision,
 }
 
 impl Counter {
     /// All of them.
-    pub(super) const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Generation,
         Self::EpochFloor,
         Self::Sequence,
         Self::Plans,
+        Self::Jobs,
+        Self::JobRevision,
     ];
 
     /// Its key in the store.
@@ -37,6 +44,8 @@ impl Counter {
             Self::EpochFloor => "epoch-floor",
             Self::Sequence => "sequence",
             Self::Plans => "plans",
+            Self::Jobs => "jobs",
+            Self::JobRevision => "job-revision",
         }
     }
 }
@@ -73,6 +82,12 @@ pub(super) trait Rows {
     fn append(&mut self, entry: &Entry) -> Result<(), JournalError>;
     /// Removes the plan and everything that is filed under it.
     fn remove_plan(&mut self, plan: &PlanId) -> Result<(), JournalError>;
+    fn job(&mut self, job: &JobId) -> Result<Option<JobRow>, JournalError>;
+    fn put_job(&mut self, row: &JobRow) -> Result<(), JournalError>;
+    /// Over the line that has its slot.
+    fn put_line(&mut self, line: &LineRow) -> Result<(), JournalError>;
+    /// Removes the job and its log.
+    fn remove_job(&mut self, row: &JobRow) -> Result<(), JournalError>;
 }
 
 /// One write.
@@ -110,6 +125,7 @@ pub(super) enum Op {
     Forget {
         plan: PlanId,
     },
+    Jobs(JobWork),
 }
 
 /// A refusal that is neither a failure of the store nor a fence.
@@ -208,6 +224,7 @@ impl Op {
                 held.put()?;
             }
             Self::Forget { plan } => forget(rows, plan)?,
+            Self::Jobs(work) => work.run(&mut JobTx::new(rows, now))?,
         }
         Ok(None)
     }
@@ -285,7 +302,7 @@ fn tell(
     })
 }
 
-fn next(rows: &mut dyn Rows, counter: Counter) -> Result<u64, JournalError> {
+pub(super) fn next(rows: &mut dyn Rows, counter: Counter) -> Result<u64, JournalError> {
     let value = rows.counter(counter)? + 1;
     rows.set_counter(counter, value)?;
     Ok(value)

@@ -2,6 +2,7 @@
 
 use super::rules::Counter;
 use super::stored::{self, CounterRow, distrust, failed};
+use super::tables::{self, OLDEST_VERSION, Object, SCHEMA, USER_VERSION};
 use crate::clock;
 use crate::error::JournalError;
 use crate::fs::Dir;
@@ -23,9 +24,6 @@ const UNFINISHED: &str = ".new";
 /// "plbx": `file` and every other program can tell whose file it is.
 pub(super) const APPLICATION_ID: i64 = 0x706c_6278;
 
-/// The format this code reads and writes.
-pub(super) const USER_VERSION: i64 = 1;
-
 /// The first SQLite in which two connections cannot corrupt a write-ahead log that they reset at
 /// the same time.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -35,58 +33,6 @@ const BUSY_WAIT: Duration = Duration::from_secs(10);
 
 /// Most prepared statements kept by one connection: more than there are.
 const STATEMENTS_MAX: usize = 48;
-
-/// Everything in the schema: kind, name and text. A file with more, less or other is not ours.
-const SCHEMA: [(&str, &str, &str); 7] = [
-    (
-        "index",
-        "log_by_plan",
-        "CREATE INDEX log_by_plan ON log (plan, seq)",
-    ),
-    (
-        "table",
-        "decisions",
-        "CREATE TABLE decisions (plan TEXT NOT NULL PRIMARY KEY, epoch INTEGER NOT NULL, \
-         verdict TEXT NOT NULL, boot TEXT NOT NULL, sealed INTEGER NOT NULL, participants TEXT NOT NULL, receipt TEXT NOT NULL, at_unix_ms INTEGER NOT NULL, \
-         checksum BLOB NOT NULL) STRICT",
-    ),
-    (
-        "table",
-        "log",
-        "CREATE TABLE log (seq INTEGER PRIMARY KEY, plan TEXT NOT NULL, \
-         at_unix_ms INTEGER NOT NULL, epoch INTEGER NOT NULL, event TEXT NOT NULL, \
-         detail TEXT NOT NULL, checksum BLOB NOT NULL) STRICT",
-    ),
-    (
-        "table",
-        "meta",
-        "CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL, \
-         checksum BLOB NOT NULL) STRICT, WITHOUT ROWID",
-    ),
-    (
-        "table",
-        "plans",
-        "CREATE TABLE plans (plan TEXT NOT NULL PRIMARY KEY, state TEXT NOT NULL, \
-         epoch INTEGER NOT NULL, generation INTEGER NOT NULL, revision INTEGER NOT NULL, \
-         opened_unix_ms INTEGER NOT NULL, changed_unix_ms INTEGER NOT NULL, operation TEXT, \
-         sandboxes INTEGER NOT NULL, decided INTEGER NOT NULL, received INTEGER NOT NULL, \
-         checksum BLOB NOT NULL) STRICT, WITHOUT ROWID",
-    ),
-    (
-        "table",
-        "receipts",
-        "CREATE TABLE receipts (plan TEXT NOT NULL PRIMARY KEY, receipt TEXT NOT NULL, \
-         checksum BLOB NOT NULL) STRICT",
-    ),
-    (
-        "table",
-        "sandboxes",
-        "CREATE TABLE sandboxes (plan TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, \
-         key TEXT NOT NULL, token TEXT NOT NULL, record TEXT NOT NULL, \
-         volatile INTEGER NOT NULL, owner TEXT NOT NULL, checksum BLOB NOT NULL, \
-         PRIMARY KEY (plan, name)) STRICT",
-    ),
-];
 
 /// How hard SQLite works for the durability of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,11 +75,11 @@ pub(super) fn locate(store_dir: &Path) -> Result<PathBuf, JournalError> {
         Ok(found) if found.len() == 0 => Err(distrust(&path, "it is empty")),
         Ok(_) => {
             sweep(&path);
-            peek(&path).map(|()| path)
+            peek_and_migrate(&path).map(|()| path)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => match create(&path) {
             // Somebody else was first, and has swept ours away: theirs is as good.
-            Err(_) if path.exists() => peek(&path).map(|()| path),
+            Err(_) if path.exists() => peek_and_migrate(&path).map(|()| path),
             made => made.map(|()| path),
         },
         Err(error) => Err(store(error)),
@@ -183,7 +129,9 @@ pub(super) fn inode(path: &Path) -> Result<(u64, u64), JournalError> {
 ///
 /// Through SQLite, not through a descriptor of our own: closing that would drop the locks that
 /// this process holds on the file.
-fn peek(path: &Path) -> Result<(), JournalError> {
+///
+/// Gives back the format, if it can be told.
+fn peek(path: &Path) -> Result<Option<i64>, JournalError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
@@ -195,15 +143,26 @@ fn peek(path: &Path) -> Result<(), JournalError> {
         ))
     };
     match look() {
-        Ok((application, version)) => judge(path, application, version),
+        Ok((application, version)) => {
+            judge(path, application, (version, OLDEST_VERSION)).map(|()| Some(version))
+        }
         // The file may be in the middle of a checkpoint: only a look under locks can tell.
         Err(rusqlite::Error::SqliteFailure(cause, _))
             if cause.code == ErrorCode::DatabaseCorrupt =>
         {
-            Ok(())
+            Ok(None)
         }
         Err(error) => Err(failed(path, "open", error)),
     }
+}
+
+/// Looks at the file, and brings one of an older format to the present one.
+fn peek_and_migrate(path: &Path) -> Result<(), JournalError> {
+    if peek(path)? == Some(USER_VERSION) {
+        return Ok(());
+    }
+    let conn = configure(path).map_err(|error| failed(path, "open", error))?;
+    tables::migrate(&conn, path)
 }
 
 /// The path as a URI that tells SQLite to take no lock and write nothing.
@@ -227,7 +186,12 @@ fn hex(byte: u8) -> String {
     format!("{byte:02x}")
 }
 
-fn judge(path: &Path, application: i64, version: i64) -> Result<(), JournalError> {
+/// Refuses a file that is not ours, newer than this code, or older than `oldest`.
+pub(super) fn judge(
+    path: &Path,
+    application: i64,
+    (version, oldest): (i64, i64),
+) -> Result<(), JournalError> {
     if application != APPLICATION_ID {
         let what = format!("application id {application:#x} is not that of planbox");
         return Err(distrust(path, what));
@@ -239,8 +203,11 @@ fn judge(path: &Path, application: i64, version: i64) -> Result<(), JournalError
             known: USER_VERSION,
         });
     }
-    if version < USER_VERSION {
-        return Err(distrust(path, format!("format {version} never existed")));
+    if version < oldest {
+        return Err(distrust(
+            path,
+            format!("format {version} is not one of ours"),
+        ));
     }
     Ok(())
 }
@@ -382,8 +349,9 @@ pub(super) fn settings(conn: &Connection, path: &Path) -> Result<Vec<String>, Jo
     let read = |error| failed(path, "read", error);
     let application = conn.pragma_query_value(None, "application_id", |row| row.get(0));
     let version = conn.pragma_query_value(None, "user_version", |row| row.get(0));
-    judge(path, application.map_err(read)?, version.map_err(read)?)?;
-    verify_schema(conn, path)?;
+    let version = (version.map_err(read)?, USER_VERSION);
+    judge(path, application.map_err(read)?, version)?;
+    verify_schema(conn, path, &SCHEMA)?;
     let mut complaints = Vec::new();
     let mode: String = conn
         .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
@@ -402,21 +370,29 @@ pub(super) fn settings(conn: &Connection, path: &Path) -> Result<Vec<String>, Jo
     Ok(complaints)
 }
 
-fn verify_schema(conn: &Connection, path: &Path) -> Result<(), JournalError> {
-    type Object = (String, String, String);
+/// Refuses a file that has more, less or other than `schema`, which is sorted by kind and name.
+///
+/// # Errors
+/// [`JournalError::Corrupt`].
+pub(super) fn verify_schema(
+    conn: &Connection,
+    path: &Path,
+    schema: &[Object],
+) -> Result<(), JournalError> {
+    type Found = (String, String, String);
     let read = || {
         let mut statement = conn.prepare(
             "SELECT type, name, ifnull(sql, '') FROM sqlite_schema \
              WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name",
         )?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        rows.collect::<rusqlite::Result<Vec<Object>>>()
+        rows.collect::<rusqlite::Result<Vec<Found>>>()
     };
     let found = read().map_err(|error| failed(path, "read", error))?;
-    let same = |(theirs, ours): (&Object, &(&str, &str, &str))| {
+    let same = |(theirs, ours): (&Found, &Object)| {
         (theirs.0.as_str(), theirs.1.as_str(), theirs.2.as_str()) == *ours
     };
-    if found.len() == SCHEMA.len() && found.iter().zip(&SCHEMA).all(same) {
+    if found.len() == schema.len() && found.iter().zip(schema).all(same) {
         return Ok(());
     }
     Err(distrust(path, "its schema is not that of planbox"))

@@ -1,11 +1,13 @@
 //! The durable journal: one SQLite file that several processes share.
 
+use super::jobs::{JobChanges, JobJournal, JobRow, JobWork, LineRow};
 use super::record::{Decision, Durability, Entry, PlanRecord, SandboxRecord};
 use super::rules::{Counter, Op, PlanRow, Rows};
-use super::stored::{self, CounterRow, ReceiptRow, SandboxRow, distrust, failed};
+use super::sqlite_rows::SqliteRows;
+use super::stored::{ReceiptRow, SandboxRow, failed};
 use super::writer::Writer;
 use super::{JournalStore, Journaled, audit, schema};
-use crate::id::{Epoch, PlanId, ResourceName};
+use crate::id::{Epoch, JobId, PlanId, ResourceName};
 use crate::state::PlanState;
 use crate::sync::{Mutex, Rank, witness};
 use rusqlite::Connection;
@@ -155,114 +157,91 @@ impl JournalStore for SqliteJournal {
     }
 }
 
-/// The rows of the file, inside one transaction of a connection.
-pub(super) struct SqliteRows<'a> {
-    conn: &'a Connection,
-    path: &'a Path,
+impl JobJournal for SqliteJournal {
+    fn work(&self, work: JobWork, durability: Durability) -> Journaled<()> {
+        self.write(Op::Jobs(work), durability).map(drop)
+    }
+
+    fn job(&self, job: &JobId) -> Journaled<Option<JobRow>> {
+        self.read(|rows| rows.job(job))
+    }
+
+    fn job_and_log(&self, job: &JobId, after: u64) -> Journaled<Option<(JobRow, Vec<LineRow>)>> {
+        self.read(|rows| {
+            let Some(row) = rows.job(job)? else {
+                return Ok(None);
+            };
+            let filter = "WHERE generation = ? AND seq > ? ORDER BY seq";
+            let generation = row.generation.to_string();
+            let lines: Vec<LineRow> = rows.all(filter, &[&generation, &after.to_string()])?;
+            let expected = row.kept().min(row.lines.saturating_sub(after));
+            rows.expect_count("job_log", lines.len(), expected)?;
+            Ok(Some((row, lines)))
+        })
+    }
+
+    fn jobs(&self) -> Journaled<Vec<JobRow>> {
+        self.read(|rows| {
+            let jobs: Vec<JobRow> = rows.all("ORDER BY job", &[])?;
+            rows.expect_count("jobs", jobs.len(), rows.count(Counter::Jobs)?)?;
+            Ok(jobs)
+        })
+    }
+
+    fn job_changes(&self, since: u64, most: usize) -> Journaled<JobChanges> {
+        self.read(|rows| {
+            let newest = rows.count(Counter::JobRevision)?;
+            if newest <= since {
+                let jobs = Vec::new();
+                return Ok(JobChanges { newest, jobs });
+            }
+            let filter = "WHERE revision > ? ORDER BY revision LIMIT CAST(? AS INTEGER)";
+            let jobs = rows.all(filter, &[&since.to_string(), &most.to_string()])?;
+            Ok(JobChanges { newest, jobs })
+        })
+    }
 }
 
-impl<'a> SqliteRows<'a> {
-    pub(super) fn new(conn: &'a Connection, path: &'a Path) -> Self {
-        Self { conn, path }
-    }
+#[cfg(test)]
+mod testing {
+    use super::SqliteJournal;
+    use rusqlite::Connection;
 
-    fn all<S: stored::Stored>(&self, filter: &str, keys: &[&str]) -> Journaled<Vec<S>> {
-        stored::all(self.conn, self.path, filter, keys)
-    }
-
-    fn count(&self, counter: Counter) -> Journaled<u64> {
-        let found: Option<CounterRow> = stored::one(self.conn, self.path, &[counter.key()])?;
-        match found {
-            Some(row) => Ok(row.value),
-            None => Err(distrust(
-                self.path,
-                format!("meta {:?}: the row is gone", counter.key()),
-            )),
+    impl SqliteJournal {
+        /// Makes every later commit fail, as a dying device does.
+        pub(crate) fn break_device(&self) {
+            self.writer.break_device();
         }
-    }
 
-    /// A row that vanished, or came from nowhere, is not a smaller or larger answer: it is damage.
-    fn expect_count(&self, table: &str, found: usize, expected: u64) -> Journaled<()> {
-        if found as u64 == expected {
-            return Ok(());
+        /// Makes the device work again.
+        pub(crate) fn mend_device(&self) {
+            self.writer.mend_device();
         }
-        let what = format!("{table}: {found} rows where there should be {expected}");
-        Err(distrust(self.path, what))
-    }
 
-    /// Removes every row of `table` that belongs to `plan`.
-    fn remove_of(&self, table: &str, plan: &PlanId) -> Journaled<()> {
-        let sql = format!("DELETE FROM {table} WHERE plan = ?");
-        let run = || self.conn.prepare_cached(&sql)?.execute([plan.as_str()]);
-        run()
-            .map(drop)
-            .map_err(|error| failed(self.path, "remove", error))
-    }
-}
-
-impl Rows for SqliteRows<'_> {
-    fn file(&self) -> &Path {
-        self.path
-    }
-
-    fn counter(&mut self, counter: Counter) -> Journaled<u64> {
-        self.count(counter)
-    }
-
-    fn set_counter(&mut self, counter: Counter, value: u64) -> Journaled<()> {
-        let key = counter.key().to_owned();
-        stored::put(self.conn, self.path, &CounterRow { key, value })
-    }
-
-    fn plan(&mut self, plan: &PlanId) -> Journaled<Option<PlanRow>> {
-        stored::one(self.conn, self.path, &[plan.as_str()])
-    }
-
-    fn put_plan(&mut self, row: &PlanRow) -> Journaled<()> {
-        stored::put(self.conn, self.path, row)
-    }
-
-    fn put_sandbox(&mut self, plan: &PlanId, sandbox: &SandboxRecord) -> Journaled<bool> {
-        let keys = [plan.as_str(), sandbox.name.as_str()];
-        let there: Option<SandboxRow> = stored::one(self.conn, self.path, &keys)?;
-        let row = SandboxRow {
-            plan: plan.clone(),
-            record: sandbox.clone(),
-        };
-        stored::put(self.conn, self.path, &row)?;
-        Ok(there.is_some())
-    }
-
-    fn remove_sandbox(&mut self, plan: &PlanId, name: &ResourceName) -> Journaled<bool> {
-        let keys = [plan.as_str(), name.as_str()];
-        stored::remove::<SandboxRow>(self.conn, self.path, &keys)
-    }
-
-    fn put_decision(&mut self, decision: &Decision) -> Journaled<()> {
-        stored::put(self.conn, self.path, decision)
-    }
-
-    fn put_receipt(&mut self, plan: &PlanId, receipt: &str) -> Journaled<()> {
-        let row = ReceiptRow {
-            plan: plan.clone(),
-            receipt: receipt.to_owned(),
-        };
-        stored::put(self.conn, self.path, &row)
-    }
-
-    fn append(&mut self, entry: &Entry) -> Journaled<()> {
-        stored::put(self.conn, self.path, entry)
-    }
-
-    fn remove_decision(&mut self, plan: &PlanId) -> Journaled<()> {
-        self.remove_of("decisions", plan)
-    }
-
-    fn remove_plan(&mut self, plan: &PlanId) -> Journaled<()> {
-        for table in ["plans", "sandboxes", "decisions", "receipts", "log"] {
-            self.remove_of(table, plan)?;
+        /// Holds the write lock of the file while `count` callers queue up.
+        pub(crate) fn while_locked(&self, count: u64, callers: impl FnOnce() + Send) {
+            self.while_locked_until(count, || (), callers);
         }
-        Ok(())
+
+        /// The same, and then until `meanwhile` has returned.
+        pub(crate) fn while_locked_until(
+            &self,
+            count: u64,
+            meanwhile: impl FnOnce(),
+            callers: impl FnOnce() + Send,
+        ) {
+            let other = Connection::open(&self.path).unwrap();
+            other.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let target = self.writer.queued() + count;
+            crate::sync::thread::scope(|scope| {
+                scope.spawn(callers);
+                while self.writer.queued() < target {
+                    std::thread::yield_now();
+                }
+                meanwhile();
+                other.execute_batch("COMMIT").unwrap();
+            });
+        }
     }
 }
 
@@ -327,20 +306,6 @@ mod tests {
         assert_eq!(next.epoch, Epoch(epoch.0 + 1));
     }
 
-    /// Holds the write lock of the file while `count` callers queue up.
-    fn while_locked(journal: &SqliteJournal, count: u64, callers: impl FnOnce() + Send) {
-        let other = Connection::open(journal.path()).unwrap();
-        other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let target = journal.writer.queued() + count;
-        thread::scope(|scope| {
-            scope.spawn(callers);
-            while journal.writer.queued() < target {
-                std::thread::yield_now();
-            }
-            other.execute_batch("COMMIT").unwrap();
-        });
-    }
-
     #[test]
     fn callers_that_meet_share_a_commit_and_a_fenced_one_harms_nobody() {
         let (_dir, journal) = fresh();
@@ -356,7 +321,7 @@ mod tests {
                 Durability::Flushed,
             )
         };
-        while_locked(&journal, 16, || {
+        journal.while_locked(16, || {
             thread::scope(|scope| {
                 for (n, record) in plans.iter().enumerate() {
                     scope.spawn(move || {
@@ -469,13 +434,13 @@ mod tests {
         let (dir, journal) = fresh();
         let record = begin(&journal, "p");
         let (id, epoch) = (record.plan, record.epoch);
-        journal.writer.break_device();
+        journal.break_device();
         let refused = || {
             let outcome = journal.enlist(&id, epoch, &sandbox("site"));
             assert!(matches!(outcome, Err(JournalError::Poisoned { .. })));
         };
         refused();
-        journal.writer.mend_device();
+        journal.mend_device();
         refused();
         assert!(journal.plan(&id).unwrap().is_some(), "reading goes on");
         let other = SqliteJournal::open(dir.path()).unwrap();

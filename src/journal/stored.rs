@@ -234,19 +234,19 @@ fn shown(row: &Row<'_>, column: usize) -> String {
     }
 }
 
-fn text(text: &str) -> Value {
+pub(super) fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-fn number(value: u64) -> Value {
+pub(super) fn number(value: u64) -> Value {
     Value::Integer(value.cast_signed())
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, Unreadable> {
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, Unreadable> {
     Ok(row.get::<_, i64>(column)?.cast_unsigned())
 }
 
-fn flag(row: &Row<'_>, column: usize) -> Result<bool, Unreadable> {
+pub(super) fn flag(row: &Row<'_>, column: usize) -> Result<bool, Unreadable> {
     match row.get::<_, i64>(column)? {
         0 => Ok(false),
         1 => Ok(true),
@@ -254,7 +254,11 @@ fn flag(row: &Row<'_>, column: usize) -> Result<bool, Unreadable> {
     }
 }
 
-fn word<T>(row: &Row<'_>, column: usize, parse: fn(&str) -> Option<T>) -> Result<T, Unreadable> {
+pub(super) fn word<T>(
+    row: &Row<'_>,
+    column: usize,
+    parse: fn(&str) -> Option<T>,
+) -> Result<T, Unreadable> {
     let text: String = row.get(column)?;
     parse(&text).ok_or_else(|| Unreadable(format!("{text:?} is not a word that is known here")))
 }

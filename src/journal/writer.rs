@@ -7,7 +7,7 @@
 use super::record::{Durability, PlanRecord};
 use super::rules::{Op, Rows};
 use super::schema::{self, Sync};
-use super::sqlite::SqliteRows;
+use super::sqlite_rows::SqliteRows;
 use super::stored::{distrust, failed};
 use super::{Journaled, closed};
 use crate::clock;

@@ -2,9 +2,10 @@
 
 use super::{ManagerBuilder, SandboxManager};
 use crate::error::{CommitError, Explain as _, JournalError, Stage};
-use crate::id::{Epoch, PlanId, ResourceName};
+use crate::id::{Epoch, JobId, PlanId, ResourceName};
 use crate::journal::{
-    Decision, Durability, Entry, JournalStore, Journaled, MemoryJournal, PlanRecord, SandboxRecord,
+    Decision, Durability, Entry, JobChanges, JobJournal, JobRow, JobWork, JournalStore, Journaled,
+    LineRow, MemoryJournal, PlanRecord, SandboxRecord,
 };
 use crate::plan::{Acknowledge, CommitOptions, Places, Recovered};
 use crate::register::VersionRegister;
@@ -36,6 +37,25 @@ impl Failing {
             });
         }
         Ok(())
+    }
+}
+
+impl JobJournal for Failing {
+    fn work(&self, work: JobWork, durability: Durability) -> Journaled<()> {
+        self.poisoned()?;
+        self.inner.work(work, durability)
+    }
+    fn job(&self, job: &JobId) -> Journaled<Option<JobRow>> {
+        self.inner.job(job)
+    }
+    fn job_and_log(&self, job: &JobId, after: u64) -> Journaled<Option<(JobRow, Vec<LineRow>)>> {
+        self.inner.job_and_log(job, after)
+    }
+    fn jobs(&self) -> Journaled<Vec<JobRow>> {
+        self.inner.jobs()
+    }
+    fn job_changes(&self, since: u64, most: usize) -> Journaled<JobChanges> {
+        self.inner.job_changes(since, most)
     }
 }
 

@@ -76,6 +76,7 @@ impl SandboxManager {
         }
         if !options.dry_run {
             report.lease_files = self.sweep_leases()?;
+            self.sweep_jobs()?;
         }
         Ok(report)
     }

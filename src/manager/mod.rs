@@ -5,6 +5,7 @@ use crate::error::{
     StatusError,
 };
 use crate::id::{PlanId, ResourceName};
+use crate::job::JobStore;
 use crate::lock::{KeyHandle, LockWait};
 use crate::plan::{
     Acknowledge, Check, CommitOptions, Event, Locked, PlanDiff, Receipt, Services, Taking,
@@ -20,6 +21,7 @@ mod doctor;
 mod doubt_tests;
 mod gc;
 mod handle;
+mod jobs;
 mod options;
 mod recover;
 mod registry;
@@ -57,6 +59,7 @@ struct Inner {
     services: Arc<Services>,
     registry: Registry,
     settler: Settler,
+    jobs: JobStore,
     wait: LockWait,
     recovered: RecoveryReport,
     /// True if the places are in a temporary directory that goes with the manager.
@@ -86,6 +89,8 @@ pub struct Stats {
     pub live_plans: usize,
     /// Plans that wait to be settled in the background.
     pub unsettled: usize,
+    /// Job locks in the lock table of [`SandboxManager::jobs`].
+    pub job_locks: usize,
 }
 
 impl SandboxManager {
@@ -258,6 +263,7 @@ impl SandboxManager {
             resource_locks: self.services().resources.len(),
             live_plans: self.inner.registry.len(),
             unsettled: self.inner.settler.len(),
+            job_locks: self.inner.jobs.locks(),
         }
     }
 

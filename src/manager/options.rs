@@ -6,6 +6,7 @@ use super::settler::Settler;
 use super::{CancelFlag, Inner, SandboxManager};
 use crate::clock;
 use crate::fs;
+use crate::job::JobStore;
 use crate::journal::{JournalStore, MemoryJournal};
 use crate::lock::{LockTable, LockWait};
 use crate::plan::{EventHub, Places, Services, Without};
@@ -117,8 +118,10 @@ impl ManagerBuilder {
         self,
         journal: Arc<dyn JournalStore>,
         places: Places,
-        leases: Option<PathBuf>,
+        leases: Option<(PathBuf, PathBuf)>,
     ) -> SandboxManager {
+        let (leases, job_leases) = leases.unzip();
+        let jobs = JobStore::over(Arc::clone(&journal), job_leases.as_deref(), self.wait);
         let services = Services {
             journal,
             plans: LockTable::new(Rank::Plan),
@@ -136,6 +139,7 @@ impl ManagerBuilder {
             services: Arc::new(services),
             registry: Registry::new(),
             settler: Settler::new(),
+            jobs,
             wait: self.wait,
             recovered: RecoveryReport::default(),
             temporary: false,

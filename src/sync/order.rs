@@ -21,6 +21,8 @@ pub enum Rank {
     Resource,
     /// A host's own lock, taken inside a participant; ordered by its [`Order`].
     HostInner(Host),
+    /// The lock of one job: who may own or remove it.
+    Job,
     /// A host's own short latch; ordered by its [`Order`].
     HostLatch(Host),
     /// The table of plans.
@@ -40,6 +42,7 @@ impl Rank {
             Self::Plan => &PLAN,
             Self::Resource => &RESOURCE,
             Self::HostInner(_) => &HOST_INNER,
+            Self::Job => &JOB,
             Self::HostLatch(_) => &HOST_LATCH,
             Self::Registry => &REGISTRY,
             Self::Leaf => &LEAF,
@@ -119,6 +122,7 @@ const HOST_OUTER: Row = Row {
         "plan",
         "resource",
         "host-inner",
+        "job",
         "host-latch",
         "registry",
         "leaf",
@@ -133,6 +137,7 @@ const PLAN: Row = Row {
     then: &[
         "resource",
         "host-inner",
+        "job",
         "host-latch",
         "registry",
         "leaf",
@@ -144,11 +149,25 @@ const RESOURCE: Row = Row {
     protects: "one real thing, from validate to apply; among stores by a lock on its identity",
     across_io: true,
     several: true,
-    then: &["host-inner", "host-latch", "registry", "leaf", "core"],
+    then: &[
+        "host-inner",
+        "job",
+        "host-latch",
+        "registry",
+        "leaf",
+        "core",
+    ],
 };
 const HOST_INNER: Row = Row {
     name: "host-inner",
     protects: "whatever a participant of the embedding program guards",
+    across_io: true,
+    several: true,
+    then: &["job", "host-latch", "registry", "leaf", "core"],
+};
+const JOB: Row = Row {
+    name: "job",
+    protects: "who owns or removes one job; among processes by a lease on a file",
     across_io: true,
     several: true,
     then: &["host-latch", "registry", "leaf", "core"],
@@ -184,7 +203,7 @@ const CORE: Row = Row {
 
 /// Every rank, outermost first.
 pub const ORDER: &[Row] = &[
-    HOST_OUTER, PLAN, RESOURCE, HOST_INNER, HOST_LATCH, REGISTRY, LEAF, CORE,
+    HOST_OUTER, PLAN, RESOURCE, HOST_INNER, JOB, HOST_LATCH, REGISTRY, LEAF, CORE,
 ];
 
 /// True if a lock of rank `taken` may be taken while one of rank `held` is held.
@@ -211,13 +230,14 @@ mod tests {
         Class::inside("d", ""),
         Class::latch("e", ""),
     ]);
-    const ALL: [Rank; 10] = [
+    const ALL: [Rank; 11] = [
         HOST.rank("a"),
         HOST.rank("b"),
         Rank::Plan,
         Rank::Resource,
         HOST.rank("c"),
         HOST.rank("d"),
+        Rank::Job,
         HOST.rank("e"),
         Rank::Registry,
         Rank::Leaf,

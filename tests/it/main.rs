@@ -15,6 +15,7 @@ mod conformance;
 mod crash;
 mod git;
 mod git_checkout;
+mod jobs;
 #[cfg(all(feature = "cli", debug_assertions))]
 mod locks;
 mod manager;

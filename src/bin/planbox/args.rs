@@ -99,6 +99,9 @@ pub(crate) enum Command {
     Locks(Locks),
     /// Look for trouble in the store
     Doctor,
+    /// Show, follow, cancel and remove jobs
+    #[command(subcommand)]
+    Job(Job),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -344,6 +347,48 @@ pub(crate) enum GraphFormat {
     Svg,
     /// One `RANK/LOCK RANK/LOCK` per line: to compare runs, or for tsort
     Pairs,
+}
+
+/// `planbox job`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Job {
+    /// Show all jobs
+    List,
+    /// Show one job
+    Show(TheJob),
+    /// Print the log of a job
+    Log(JobLog),
+    /// Ask the owner of a job to stop; a job that nobody works on is cancelled at once
+    Cancel(TheJob),
+    /// Remove jobs that are completed, failed or cancelled, with their logs
+    Prune(JobPrune),
+}
+
+/// A command about one job.
+#[derive(Debug, Args)]
+pub(crate) struct TheJob {
+    /// The job; a `run` is a job with the id of its plan
+    pub(crate) job: String,
+}
+
+/// `planbox job log`
+#[derive(Debug, Args)]
+pub(crate) struct JobLog {
+    /// The job
+    pub(crate) job: String,
+    /// Go on until the job ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+/// `planbox job prune`
+#[derive(Debug, Args)]
+pub(crate) struct JobPrune {
+    /// The jobs; all of them if left out
+    pub(crate) jobs: Vec<String>,
+    /// Only those that ended longer ago: 12h, 30d
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "0")]
+    pub(crate) older_than: Duration,
 }
 
 /// `planbox completions`

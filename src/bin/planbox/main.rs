@@ -14,6 +14,7 @@ mod session;
 mod signal;
 mod size;
 mod text;
+mod tracked;
 
 use crate::args::Cli;
 use crate::exit::{Exit, Failure, Own};

@@ -189,6 +189,11 @@ impl Output {
             && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES")
     }
 
+    /// Writes a part of a report that has no end yet; false if nobody reads it any more.
+    pub(crate) fn stream(self, report: &Report) -> bool {
+        self.write(&report.bytes(self.json)).is_ok()
+    }
+
     /// Writes a report and returns the exit status. A reader that went away is no failure.
     pub(crate) fn report(self, report: &Report) -> Exit {
         match self.write(&report.bytes(self.json)) {

@@ -66,6 +66,13 @@ impl Signals {
         }
     }
 
+    /// Stops everything as a signal would: somebody asked for it from elsewhere.
+    pub(crate) fn stop(&self) {
+        self.shared.received.fetch_add(1, Ordering::SeqCst);
+        self.cancelled.store(true, Ordering::SeqCst);
+        self.pass_on(Signal::TERM);
+    }
+
     fn received(&self) {
         let before = self.shared.received.fetch_add(1, Ordering::SeqCst);
         self.cancelled.store(true, Ordering::SeqCst);

@@ -8,6 +8,7 @@ mod commands;
 mod examples;
 mod exits;
 mod input;
+mod jobs;
 mod kinds;
 mod kinds_refused;
 mod processes;

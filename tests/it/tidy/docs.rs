@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 const PAGES_WITH_TESTS: [&str; 2] = ["README.md", "docs/guarantees.md"];
 
 /// The first words of crash points: a text like `commit.decided` in the sources is one.
-const STEPS: [&str; 8] = [
-    "open", "commit", "seal", "apply", "settle", "takeback", "rollback", "recover",
+const STEPS: [&str; 9] = [
+    "open", "commit", "seal", "apply", "settle", "takeback", "rollback", "recover", "job",
 ];
 
 /// Set it to have generated parts written instead of compared.

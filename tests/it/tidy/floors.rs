@@ -22,10 +22,9 @@ const FLOORS: [(&str, u8); 15] = [
 ];
 
 /// Modules that must not use a module although it is on a lower floor.
-const BANS: [(&str, &str); 4] = [
+const BANS: [(&str, &str); 3] = [
     ("sandbox", "lock"),
     ("sandbox", "journal"),
-    ("job", "lock"),
     ("manager", "crash"),
 ];
 

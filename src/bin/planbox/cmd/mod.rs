@@ -13,6 +13,7 @@ mod diff;
 mod doctor;
 mod exec;
 mod gc;
+mod job;
 mod locks;
 mod log;
 mod open;
@@ -39,6 +40,7 @@ pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Report, Fa
         Command::Gc(arguments) => gc::run(context, &arguments),
         Command::Locks(arguments) => locks::run(context, &arguments),
         Command::Doctor => doctor::run(context),
+        Command::Job(arguments) => job::run(context, &arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
     }
 }

@@ -8,6 +8,7 @@ use crate::output::Report;
 use crate::resources::{self, Wanted};
 use crate::session::{Context, Session, plan_id};
 use crate::text::now_unix_ms;
+use crate::tracked::Tracked;
 use planbox::{PlanHold, PlanId, SandboxStatus};
 use serde_json::json;
 use std::hash::{BuildHasher as _, RandomState};
@@ -39,20 +40,36 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
     } else {
         session.hold_or_make(&plan, "run")?
     };
+    let tracked = Tracked::begin(&session, &plan);
     let begun = begin(&mut session, &mut hold, wanted, arguments);
-    let (running, sandboxes) = begun.map_err(|failure| {
-        let useless = made && (named.is_none() || failure.code() == child::NOT_STARTED);
-        about(if useless {
-            give_up(&session, &mut hold, failure)
-        } else {
-            failure
-        })
-    })?;
+    let outcome = match begun {
+        Ok(begun) => finish(&mut session, &mut hold, begun),
+        Err(failure) => {
+            let useless = made && (named.is_none() || failure.code() == child::NOT_STARTED);
+            Err(if useless {
+                give_up(&session, &mut hold, failure)
+            } else {
+                failure
+            })
+        }
+    };
+    let outcome = outcome.map_err(about);
+    if let Some(tracked) = tracked {
+        tracked.end(&outcome);
+    }
+    outcome
+}
+
+/// Waits for CMD and commits.
+fn finish(
+    session: &mut Session<'_>,
+    hold: &mut PlanHold,
+    (running, sandboxes): (Running, Vec<SandboxStatus>),
+) -> Result<Report, Failure> {
     let known = |failure: Failure| failure.with_resources(sandboxes_json(&sandboxes));
-    let ran = running.wait(&session);
+    let ran = running.wait(session);
     session.show_progress();
-    let report = ran.and_then(|()| commit(&session, &mut hold));
-    report.map_err(known).map_err(about)
+    ran.and_then(|()| commit(session, hold)).map_err(known)
 }
 
 /// A plan of its own for a run that names none.

@@ -3,8 +3,8 @@
 use crate::output::with;
 use crate::text::{clean, shell_word};
 use planbox::error::{
-    CommitError, DiffError, GcError, LockError, OpenError, OpenSandboxError, RecoverError,
-    RollbackError, StatusError,
+    CommitError, DiffError, GcError, JobError, LockError, OpenError, OpenSandboxError,
+    RecoverError, RollbackError, StatusError,
 };
 use planbox::rfc3339;
 use planbox::{Conflict, Error, Explain as _, IdError, PlanId, Stage};
@@ -68,7 +68,7 @@ fn exit_of(error: &Error) -> Exit {
         "busy" | "lock-timeout" | "resource-busy" => Exit::Busy,
         "conflict" => Exit::Conflict,
         "bad-id" | "overlap" | "name-taken" | "second-marker" | "bad-store" | "no-store"
-        | "unknown-plan" | "wrong-state" => Exit::Refused,
+        | "unknown-plan" | "wrong-state" | "unknown-job" | "job-over" => Exit::Refused,
         "refused" if matches!(error.stage(), None | Some(Stage::Open)) => Exit::Refused,
         _ => Exit::Failed,
     }
@@ -126,7 +126,8 @@ library_failure!(
     RollbackError,
     RecoverError,
     StatusError,
-    GcError
+    GcError,
+    JobError
 );
 
 impl From<Own> for Failure {

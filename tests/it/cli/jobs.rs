@@ -1,0 +1,158 @@
+//! `planbox job`, and a `run` as a job.
+
+use super::{Home, ended, make_pipe, read};
+use planbox::{JobId, JobPatch, JobState, JobStore, NewJob};
+use std::process::Stdio;
+use std::time::Duration;
+
+fn jobs(home: &Home) -> JobStore {
+    JobStore::open(home.store()).unwrap()
+}
+
+fn job(home: &Home, name: &str) -> planbox::Job {
+    jobs(home)
+        .read(&JobId::new(name).unwrap())
+        .unwrap()
+        .unwrap()
+}
+
+#[test]
+fn a_run_is_a_job_that_ends_with_its_receipt() {
+    let home = Home::new();
+    let real = home.real("real", &[("f", "old")]);
+    let real = real.to_str().unwrap();
+    let script = "printf new >f";
+    let ran = home.json(0, &["run", "p", "--dir", real, "--", "sh", "-c", script]);
+    let shown = home.json(0, &["job", "show", "p"]);
+    assert_eq!(shown["outcome"], "found");
+    let job = &shown["job"];
+    assert_eq!(job["kind"], "plan");
+    assert_eq!(
+        (&job["state"], &job["progress"]),
+        (&"completed".into(), &100.into())
+    );
+    assert_eq!(job["result"], ran, "the receipt, as it was printed");
+    let log = home.run(&["job", "log", "p"]);
+    assert_eq!(log.code, Some(0));
+    assert!(log.stdout.contains("plan is committing"), "{log:?}");
+    let list = home.run(&["job", "list"]);
+    assert!(
+        list.stdout.contains("completed") && list.stdout.contains("100 %"),
+        "{list:?}"
+    );
+    let people = home.run(&["job", "show", "p"]);
+    assert!(people.stdout.contains("state"), "{people:?}");
+}
+
+#[test]
+fn a_run_that_fails_is_a_failed_job_and_the_next_run_is_its_next_attempt() {
+    let home = Home::new();
+    let real = home.real("real", &[("f", "old")]);
+    let real = real.to_str().unwrap();
+    home.json(7, &["run", "p", "--dir", real, "--", "sh", "-c", "exit 3"]);
+    let failed = job(&home, "p");
+    assert_eq!((failed.state, failed.attempt), (JobState::Failed, 1));
+    let error: serde_json::Value = failed.error.unwrap().parse().unwrap();
+    assert_eq!(error["code"], "cmd-failed");
+    home.json(0, &["run", "p", "--", "true"]);
+    let done = job(&home, "p");
+    assert_eq!((done.state, done.attempt), (JobState::Completed, 2));
+}
+
+/// ```text
+/// run    : CMD ................. (SIGTERM) ends, job cancelled, 130
+/// cancel :        job cancel p
+/// follow :    log -f p ......................... ends
+/// ```
+#[test]
+fn a_run_stops_when_somebody_cancels_its_job() {
+    let home = Home::new();
+    let real = home.real("real", &[("f", "old")]);
+    let pipe = home.path("pipe");
+    make_pipe(&pipe);
+    let script = "printf new >f; read line <\"$0\"";
+    let mut run = home.command(&["run", "p", "--json", "--dir", real.to_str().unwrap(), "--"]);
+    let run = run.args(["sh", "-c", script, pipe.to_str().unwrap()]);
+    let mut run = run
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // CMD opens the pipe to read: from then on it runs.
+    let keep = std::fs::File::options().write(true).open(&pipe).unwrap();
+    assert_eq!(job(&home, "p").state, JobState::Running);
+    let mut follow = home.command(&["job", "log", "-f", "p"]);
+    let follow = follow
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let asked = home.json(0, &["job", "cancel", "p"]);
+    assert_eq!(
+        (&asked["outcome"], &asked["job"]["state"]),
+        (&"asked".into(), &"running".into())
+    );
+    run.wait().unwrap();
+    drop(keep);
+    let run = ended(&run.wait_with_output().unwrap());
+    assert_eq!(run.code, Some(130), "{run:?}");
+    assert_eq!(job(&home, "p").state, JobState::Cancelled);
+    assert_eq!(read(real.join("f")), "old", "nothing was committed");
+    let follow = ended(&follow.wait_with_output().unwrap());
+    assert_eq!(follow.code, Some(0), "{follow:?}");
+    assert!(follow.stdout.contains("asked to stop"), "{follow:?}");
+    assert!(follow.stderr.contains("is cancelled"), "{follow:?}");
+}
+
+#[test]
+fn jobs_of_other_programs_are_shown_followed_cancelled_and_removed() {
+    let home = Home::new();
+    let store = jobs(&home);
+    let id = JobId::new("restyle 7").unwrap();
+    store
+        .create(&id, NewJob::new("restyle").set("profile", "warm"))
+        .unwrap();
+    let owner = store.start(&id).unwrap();
+    owner
+        .update(JobPatch::new().progress(30).log("bad\x1b[31m\nline"))
+        .unwrap();
+    let shown = home.run(&["job", "show", "restyle 7"]);
+    assert!(shown.stdout.contains("profile = \"warm\""), "{shown:?}");
+    assert!(shown.stdout.contains("bad\\u{1b}[31m\\nline"), "{shown:?}");
+    assert!(
+        shown
+            .stdout
+            .contains(&format!("process {}", std::process::id()))
+    );
+    let kept = home.json(0, &["job", "prune", "restyle 7", "nobody"]);
+    assert_eq!(kept["kept"][0]["state"], "running");
+    assert_eq!(kept["unknown"][0], "nobody");
+    let mut watch = store.watch(store.revision().unwrap());
+    home.json(0, &["job", "cancel", "restyle 7"]);
+    assert!(watch.next(Duration::from_secs(60)).unwrap().is_some());
+    assert!(owner.is_cancel_requested().unwrap());
+    drop(owner);
+    assert_eq!(
+        home.json(0, &["job", "show", "restyle 7"])["job"]["state"],
+        "interrupted"
+    );
+    assert_eq!(
+        home.json(0, &["job", "cancel", "restyle 7"])["outcome"],
+        "cancelled"
+    );
+    assert_eq!(
+        home.json(2, &["job", "cancel", "restyle 7"])["error"]["code"],
+        "job-over"
+    );
+    let pruned = home.json(0, &["job", "prune", "--older-than", "0"]);
+    assert_eq!(pruned["removed"][0], "restyle 7");
+    assert_eq!(
+        home.json(2, &["job", "show", "restyle 7"])["error"]["code"],
+        "unknown-job"
+    );
+    assert_eq!(
+        home.json(0, &["job", "list"])["jobs"],
+        serde_json::json!([])
+    );
+    assert_eq!(home.run(&["doctor"]).code, Some(0));
+}
