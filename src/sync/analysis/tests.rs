@@ -156,7 +156,10 @@ fn pictures_show_ranks_in_order_and_what_is_wrong() {
         .into_iter()
         .map(str::to_owned)
         .collect();
-    assert_eq!(names, ["plan", "resource", "registry", "leaf", "core"]);
+    assert_eq!(
+        names,
+        ["plan", "resource", "job", "registry", "leaf", "core"]
+    );
 }
 
 #[test]
