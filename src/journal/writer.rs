@@ -188,18 +188,15 @@ impl Writer {
             task.abandon();
         }
         let mut queue = self.queue.lock();
-        let next = queue.waiting.front().map(|first| first.reply.clone());
-        match next {
+        if let Some(first) = queue.waiting.front() {
+            let next = first.reply.clone();
+            drop(queue);
             // They wait for it, so they will take it.
-            Some(next) => {
-                drop(queue);
-                drop(next.send(Word::Turn(task)));
-            }
-            None => {
-                queue.task = Some(task);
-                queue.busy = false;
-                self.idle.notify_all();
-            }
+            drop(next.send(Word::Turn(task)));
+        } else {
+            queue.task = Some(task);
+            queue.busy = false;
+            self.idle.notify_all();
         }
     }
 

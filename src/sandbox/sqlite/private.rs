@@ -78,6 +78,9 @@ impl Private {
         let base = own(&self.place.dir, BASE, Use::Look)?;
         let copy = own(&self.place.dir, name, Use::Look)?;
         let compared = || {
+            // One transaction each: otherwise every statement takes and drops the locks anew.
+            base.execute_batch("BEGIN")?;
+            copy.execute_batch("BEGIN")?;
             let difference = Difference::between(&base, &copy, work)?;
             let digest = digest(&difference, &copy, work)?;
             let base = Schema::read(&base)?;
