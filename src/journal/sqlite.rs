@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 /// Most connections kept for reading.
 const READERS_MAX: usize = 4;
 
-/// A journal in a file. Any number of processes may have it open; each has one thread that writes,
-/// started by the first write.
+/// A journal in a file. Any number of processes may have it open; in each, one caller at a time
+/// writes.
 #[derive(Debug)]
 pub(crate) struct SqliteJournal {
     path: PathBuf,

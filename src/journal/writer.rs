@@ -1,8 +1,10 @@
-//! The one thread of a process that writes to the journal.
+//! Writing to the journal: one caller at a time does it, for everybody who waits.
 //!
-//! Everything that is queued when it looks becomes one transaction (group commit): N waiting
-//! callers cost one flush. Each request runs in its own savepoint, so that one which is fenced or
-//! fails takes nothing of its neighbours along.
+//! A caller that finds nobody writing writes by itself, at once, without another thread; one that
+//! comes meanwhile queues up. Everything that is queued when somebody begins becomes one transaction
+//! (group commit): N waiting callers cost one flush. Who is done hands the turn to the first that
+//! waits. Each request runs in its own savepoint, so that one which is fenced or fails takes nothing
+//! of its neighbours along.
 
 use super::record::{Durability, PlanRecord};
 use super::rules::{Op, Rows};
@@ -12,11 +14,12 @@ use super::stored::{distrust, failed};
 use super::{Journaled, closed};
 use crate::clock;
 use crate::error::JournalError;
-use crate::sync::channel::{Receiver, Sender, bounded, unbounded};
-use crate::sync::thread::JoinHandle;
-use crate::sync::{Mutex, Rank, thread, witness};
+use crate::sync::channel::{Sender, bounded};
+use crate::sync::{Condvar, Mutex, Rank, witness};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,26 +29,38 @@ const BATCH_MAX: usize = 512;
 
 type Reply = Journaled<Option<PlanRecord>>;
 
+#[derive(Debug)]
 struct Request {
     op: Op,
     durability: Durability,
-    reply: Sender<Reply>,
+    reply: Sender<Word>,
 }
 
+/// What somebody who waits is told.
 #[derive(Debug)]
-enum Queue {
-    /// Nothing was written yet.
-    Idle,
-    Running(Sender<Request>, JoinHandle<()>),
-    Closed,
+enum Word {
+    /// What became of the write.
+    Outcome(Reply),
+    /// That it is their turn to write.
+    Turn(Box<Task>),
 }
 
-/// What the thread tells about itself.
+#[derive(Debug, Default)]
+struct Queue {
+    /// What it takes to write, while nobody does; nothing before the first write.
+    task: Option<Box<Task>>,
+    /// Somebody is writing.
+    busy: bool,
+    waiting: VecDeque<Request>,
+    closed: bool,
+}
+
+/// What is known of the writing, whoever does it.
 #[derive(Debug, Default)]
 struct Told {
     poisoned: AtomicBool,
     commits: AtomicU64,
-    /// Requests handed to the thread, so that a test can wait for them.
+    /// Requests that were queued, so that a test can wait for them.
     #[cfg(test)]
     queued: AtomicU64,
     /// A device that fails every commit from now on.
@@ -67,12 +82,13 @@ impl Told {
     }
 }
 
-/// The handle to the writing thread, which is started by the first write.
+/// The door to the journal for writes.
 #[derive(Debug)]
 pub(super) struct Writer {
     path: PathBuf,
-    /// A leaf latch, held to start, stop or find the thread; never while waiting for it.
+    /// A leaf latch, held to queue up and to hand the turn on; never while somebody writes.
     queue: Mutex<Queue>,
+    idle: Condvar,
     told: Arc<Told>,
 }
 
@@ -81,7 +97,8 @@ impl Writer {
     pub(super) fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            queue: Mutex::new(Rank::Leaf, "journal queue", Queue::Idle),
+            queue: Mutex::new(Rank::Leaf, "journal queue", Queue::default()),
+            idle: Condvar::new(),
             told: Arc::default(),
         }
     }
@@ -92,7 +109,7 @@ impl Writer {
         self.told.commits.load(Ordering::Relaxed)
     }
 
-    /// How many writes were handed to the thread.
+    /// How many writes were queued.
     #[cfg(test)]
     pub(super) fn queued(&self) -> u64 {
         self.told.queued.load(Ordering::Acquire)
@@ -110,7 +127,7 @@ impl Writer {
         self.told.broken.store(false, Ordering::Release);
     }
 
-    /// Queues the write and waits until its transaction has ended.
+    /// Queues the write and waits until its transaction has ended; does it if nobody else is at it.
     ///
     /// # Errors
     /// A [`JournalError`].
@@ -118,20 +135,68 @@ impl Writer {
         if self.told.poisoned.load(Ordering::Acquire) {
             return Err(poisoned(&self.path));
         }
+        witness::about_to_block("journal");
         let (reply, answer) = bounded(1);
-        let request = Request {
+        let turn = self.enqueue(Request {
             op,
             durability,
             reply,
-        };
-        let sent = self.sender()?.send(request);
+        })?;
+        if let Some(task) = turn {
+            self.work_off(task);
+        }
+        loop {
+            match answer.recv() {
+                Ok(Word::Outcome(outcome)) => return outcome,
+                Ok(Word::Turn(task)) => self.work_off(task),
+                // Who wrote it panicked: nobody knows how far it came.
+                Err(_) => return Err(self.poison()),
+            }
+        }
+    }
+
+    /// Queues a request; what it takes to write, if nobody is writing.
+    fn enqueue(&self, request: Request) -> Journaled<Option<Box<Task>>> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(closed(&self.path));
+        }
+        queue.waiting.push_back(request);
         #[cfg(test)]
         self.told.queued.fetch_add(1, Ordering::Release);
-        witness::about_to_block("journal");
-        match sent.ok().and_then(|()| answer.recv().ok()) {
-            Some(outcome) => outcome,
-            // The thread died with the request: nobody knows how far it came.
-            None => Err(self.poison()),
+        if queue.busy {
+            return Ok(None);
+        }
+        queue.busy = true;
+        let fresh = || Box::new(Task::new(&self.path, &self.told));
+        Ok(Some(queue.task.take().unwrap_or_else(fresh)))
+    }
+
+    /// Writes what is queued now, then hands the turn on.
+    fn work_off(&self, mut task: Box<Task>) {
+        let batch: Vec<Request> = {
+            let mut queue = self.queue.lock();
+            let most = queue.waiting.len().min(BATCH_MAX);
+            queue.waiting.drain(..most).collect()
+        };
+        // What panics may be the work of another caller: each of them is told that nobody knows.
+        let survived = catch_unwind(AssertUnwindSafe(|| task.answer(&batch)));
+        drop(batch);
+        if survived.is_err() {
+            tracing::error!(journal = %self.path.display(), "a write panicked; no more are taken");
+            self.told.poisoned.store(true, Ordering::Release);
+            task.abandon();
+        }
+        let mut queue = self.queue.lock();
+        if let Some(first) = queue.waiting.front() {
+            let next = first.reply.clone();
+            drop(queue);
+            // They wait for it, so they will take it.
+            drop(next.send(Word::Turn(task)));
+        } else {
+            queue.task = Some(task);
+            queue.busy = false;
+            self.idle.notify_all();
         }
     }
 
@@ -140,29 +205,18 @@ impl Writer {
         poisoned(&self.path)
     }
 
-    fn sender(&self) -> Journaled<Sender<Request>> {
+    /// Waits until nobody writes, and takes what it takes.
+    fn take_task(&self, close: bool) -> Journaled<Option<Box<Task>>> {
+        witness::about_to_block("journal");
         let mut queue = self.queue.lock();
-        match &*queue {
-            Queue::Running(sender, _) => return Ok(sender.clone()),
-            Queue::Closed => return Err(closed(&self.path)),
-            Queue::Idle => {}
+        if queue.closed && !close {
+            return Err(closed(&self.path));
         }
-        let (sender, requests) = unbounded();
-        let mut task = Task {
-            path: self.path.clone(),
-            told: Arc::clone(&self.told),
-            line: None,
-        };
-        let thread =
-            thread::spawn("planbox-journal", move || task.serve(&requests)).map_err(|source| {
-                JournalError::Store {
-                    path: self.path.clone(),
-                    action: "start its writer",
-                    source: Box::new(source),
-                }
-            })?;
-        *queue = Queue::Running(sender.clone(), thread);
-        Ok(sender)
+        queue.closed |= close;
+        while queue.busy {
+            self.idle.wait(&mut queue);
+        }
+        Ok(queue.task.take())
     }
 
     /// Takes writes again after a failed flush, once it is certain what the journal holds.
@@ -173,33 +227,16 @@ impl Writer {
         if !self.told.poisoned.load(Ordering::Acquire) {
             return Ok(());
         }
-        let mut queue = self.queue.lock();
-        if matches!(*queue, Queue::Closed) {
-            return Err(closed(&self.path));
-        }
-        let last = std::mem::replace(&mut *queue, Queue::Idle);
-        drop(queue);
-        if let Queue::Running(sender, thread) = last {
-            drop(sender);
-            witness::about_to_block("journal");
-            if thread.join().is_err() {
-                tracing::error!(journal = %self.path.display(), "the writer had panicked");
-            }
-        }
+        drop(self.take_task(false)?);
         schema::make_certain(&self.path)?;
         self.told.poisoned.store(false, Ordering::Release);
         Ok(())
     }
 
-    /// Lets the thread finish what is queued, flush and end; no later write is taken.
+    /// Lets everything that is queued be written, and flushes; no later write is taken.
     pub(super) fn close(&self) {
-        let last = std::mem::replace(&mut *self.queue.lock(), Queue::Closed);
-        if let Queue::Running(sender, thread) = last {
-            drop(sender);
-            witness::about_to_block("journal");
-            if thread.join().is_err() {
-                self.told.poisoned.store(true, Ordering::Release);
-            }
+        if let Ok(Some(mut task)) = self.take_task(true) {
+            task.flush();
         }
     }
 }
@@ -218,6 +255,7 @@ fn poisoned(path: &Path) -> JournalError {
 }
 
 /// A connection that writes, and how hard it works now.
+#[derive(Debug)]
 struct Line {
     conn: Connection,
     /// Which file it writes to.
@@ -237,21 +275,22 @@ enum Trouble {
     Unknown(JournalError),
 }
 
-/// The state of the thread.
+/// What it takes to write: whoever has it is the only one who does.
+#[derive(Debug)]
 struct Task {
     path: PathBuf,
     told: Arc<Told>,
+    /// Opened by the first write.
     line: Option<Line>,
 }
 
 impl Task {
-    fn serve(&mut self, requests: &Receiver<Request>) {
-        while let Ok(first) = requests.recv() {
-            let mut batch = vec![first];
-            batch.extend(requests.try_iter().take(BATCH_MAX - 1));
-            self.answer(&batch);
+    fn new(path: &Path, told: &Arc<Told>) -> Self {
+        Self {
+            path: path.to_owned(),
+            told: Arc::clone(told),
+            line: None,
         }
-        self.flush();
     }
 
     fn answer(&mut self, batch: &[Request]) {
@@ -375,7 +414,7 @@ impl Line {
 impl Request {
     fn answer(&self, outcome: Reply) {
         // A caller that is gone cannot be told.
-        drop(self.reply.send(outcome));
+        drop(self.reply.send(Word::Outcome(outcome)));
     }
 }
 

@@ -75,14 +75,16 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 /// One participant to call.
 pub(crate) type Seat<'a> = (&'a ResourceName, &'a mut (dyn Sandbox + 'static));
 
-/// Runs `f` on every seat, side by side where there is more than one, and returns every outcome in
+/// Runs `f` on every seat, side by side where more than one has files, and returns every outcome in
 /// the order of the seats. All of them are run to their end, whatever the others do.
 pub(crate) fn each<T: Send>(
     plan: &PlanId,
     seats: Vec<Seat<'_>>,
     f: &(dyn Fn(&ResourceName, &mut (dyn Sandbox + 'static)) -> Outcome<T> + Sync),
 ) -> Vec<(ResourceName, Outcome<T>)> {
-    if seats.len() < 2 {
+    // A thread costs more than what a value in memory has to do.
+    let with_files = seats.iter().filter(|(_, seat)| !seat.is_volatile());
+    if with_files.count() < 2 {
         return seats
             .into_iter()
             .map(|(name, sandbox)| (name.clone(), call(plan, || f(name, sandbox))))

@@ -3,8 +3,9 @@
 use crate::exit::{Exit, Failure, Own, command_failed, interrupted};
 use crate::resources::variables;
 use crate::session::Session;
+use crate::teed::Teed;
 use crate::text::shown;
-use planbox::{PlanId, SandboxStatus};
+use planbox::{JobHandle, PlanId, SandboxStatus};
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -132,13 +133,21 @@ impl Job {
         })
     }
 
-    /// Starts it. From then on signals are passed on to it.
-    pub(crate) fn start(mut self, session: &Session<'_>) -> Result<Running, Failure> {
+    /// Starts it. From then on signals are passed on to it, and what it writes is passed on to `log`,
+    /// too, if that is given.
+    pub(crate) fn start(
+        mut self,
+        session: &Session<'_>,
+        log: Option<&JobHandle>,
+    ) -> Result<Running, Failure> {
         let signals = &session.context.signals;
         if signals.is_cancelled() {
             return Err(interrupted(Some(&self.plan)));
         }
-        let child = self.command.spawn().map_err(|error| {
+        if log.is_some() {
+            self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        }
+        let mut child = self.command.spawn().map_err(|error| {
             let message = format!("{} could not be started; nothing was changed", self.shown);
             let own = not_found(OsStr::new(""));
             Failure::from(Own {
@@ -149,8 +158,10 @@ impl Job {
             .of(Some(&self.plan))
         })?;
         signals.forward_to(child.id());
+        let to_stderr = session.context.out.is_json();
         Ok(Running {
             plan: self.plan,
+            teed: log.map(|job| Teed::begin(&mut child, job, to_stderr)),
             child,
             shown: self.shown,
         })
@@ -163,6 +174,7 @@ impl Job {
 pub(crate) struct Running {
     plan: PlanId,
     child: Child,
+    teed: Option<Teed>,
     shown: String,
 }
 
@@ -171,7 +183,11 @@ impl Running {
     pub(crate) fn wait(mut self, session: &Session<'_>) -> Result<(), Failure> {
         let failed = |how: &str| command_failed(&self.plan, how, "cmd-failed");
         let of = |own: Own| Failure::from(own).of(Some(&self.plan));
-        let status = self.child.wait().map_err(|error| {
+        let waited = self.child.wait();
+        if let Some(teed) = self.teed {
+            teed.end();
+        }
+        let status = waited.map_err(|error| {
             let own = failed(&format!("{} could not be waited for", self.shown));
             of(Own {
                 source: Some(error),

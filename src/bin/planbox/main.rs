@@ -13,6 +13,7 @@ mod resources;
 mod session;
 mod signal;
 mod size;
+mod teed;
 mod text;
 mod tracked;
 

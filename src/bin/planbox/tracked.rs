@@ -58,6 +58,11 @@ impl Tracked {
         })
     }
 
+    /// The owner of the job.
+    pub(crate) fn owner(&self) -> &JobHandle {
+        &self.owner
+    }
+
     /// Ends the job as the run ended.
     pub(crate) fn end(self, outcome: &Result<Report, Failure>) {
         drop(self.stop);

@@ -88,6 +88,15 @@ pub(super) enum Use {
     Untrusted,
     /// Changing.
     Change,
+    /// Making a copy that nobody else has seen: nothing is flushed, and what is not finished is
+    /// thrown away.
+    Make,
+}
+
+impl Use {
+    fn writes(self) -> bool {
+        matches!(self, Self::Change | Self::Make)
+    }
 }
 
 /// Opens the database at the absolute `path`, with everything in its schema that could run taken
@@ -110,13 +119,17 @@ pub(super) fn connect(path: &Path, purpose: Use, wait: Duration) -> rusqlite::Re
         (DbConfig::SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false),
         (
             DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
-            purpose != Use::Change,
+            !purpose.writes(),
         ),
     ] {
         conn.set_db_config(setting, on)?;
     }
     conn.pragma_update(None, "cell_size_check", true)?;
-    if purpose == Use::Change {
+    if purpose == Use::Make {
+        conn.execute_batch(
+            "PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = MEMORY",
+        )?;
+    } else if purpose == Use::Change {
         conn.pragma_update(None, "fullfsync", true)?;
         conn.pragma_update(None, "checkpoint_fullfsync", true)?;
         // EXTRA: a rollback journal that was removed stays removed after a power cut.
@@ -149,7 +162,7 @@ pub(super) fn fresh(dir: &Dir, name: &OsStr) -> Outcome<Connection> {
     let path = absolute(dir.path())?.join(name);
     let made = dir.create_file(name, 0o600);
     drop(made.map_err(|error| ParticipantError::io("make a copy", &path, error))?);
-    connect(&path, Use::Change, OWN_WAIT).map_err(|error| ours(&path, "make a copy", error))
+    connect(&path, Use::Make, OWN_WAIT).map_err(|error| ours(&path, "make a copy", error))
 }
 
 fn absolute(dir: &Path) -> Outcome<PathBuf> {

@@ -2,7 +2,7 @@
 //!
 //! A copy is made by the backup interface inside one read transaction of its source, so it is one
 //! moment of it, whatever is still in a write-ahead log. Copies are kept in the rollback mode, as
-//! one file, and are on disk when the call returns.
+//! one file. Making one flushes nothing: [`flush`] is called for those that a seal stands on.
 
 use super::connect::{Located, Use, connect, fresh, locate, ours, own, said};
 use super::marker;
@@ -88,8 +88,17 @@ fn copy_into(
         return Err(ParticipantError::new(Fault::Io, why).at(target));
     }
     drop(copy);
-    dir.sync()
-        .map_err(|error| ParticipantError::io("flush a copy", target, error))
+    Ok(())
+}
+
+/// Brings the copies `names` in `dir` to disk. No connection of this process has one open.
+pub(super) fn flush(dir: &Dir, names: &[&str]) -> Outcome<()> {
+    let failed = |error| ParticipantError::io("flush a copy", dir.path(), error);
+    for name in names {
+        let file = dir.read_file(OsStr::new(name)).map_err(failed)?;
+        fs::sync_all(file).map_err(failed)?;
+    }
+    dir.sync().map_err(failed)
 }
 
 /// Copies the real database to `name` in `dir`.
@@ -124,10 +133,7 @@ pub(super) fn duplicate(
     begin_reading(&conn).map_err(|error| ours(&source, "read a copy", error))?;
     let target = dir.path().join(name);
     let mut copy = fresh(dir, name)?;
-    backup((&conn, &source), (&mut copy, &target), work)?;
-    drop(copy);
-    dir.sync()
-        .map_err(|error| ParticipantError::io("flush a copy", target, error))
+    backup((&conn, &source), (&mut copy, &target), work)
 }
 
 /// Copies what the plan left in `view` to `name` in `dir`, whatever state it is in.

@@ -115,6 +115,11 @@ impl Difference {
             || !(self.blurred.is_empty() && self.objects.is_empty() && self.marks.is_empty())
     }
 
+    /// True if it is small enough to be kept between a seal and the vote: a megabyte.
+    pub(super) fn is_light(&self) -> bool {
+        !self.is_whole() && self.weight <= WEIGHT_MAX >> 8
+    }
+
     /// The table of `change`.
     pub(super) fn table(&self, change: &RowChange) -> Option<&Table> {
         self.tables.get(change.table)

@@ -1,7 +1,7 @@
 //! The sandbox: a private copy of a database, with its part in the commit protocol.
 
 use super::connect::{Use, connect, own, said};
-use super::copying::freeze;
+use super::copying::{flush, freeze};
 use super::difference::{Difference, Halt, digest_all};
 use super::marker::{self, Mark};
 use super::real::{Held, still};
@@ -33,6 +33,8 @@ pub(super) struct Private {
     place: Place,
     view: PathBuf,
     held: Option<Held>,
+    /// What the seal of this process found, for the vote that follows at once.
+    found: Option<Loaded>,
 }
 
 /// The snapshot, and how what is sealed differs from it.
@@ -49,6 +51,7 @@ impl Private {
             identity: record.identity(),
             view: place.dir.join(VIEW).join(record.file_name()),
             held: None,
+            found: None,
             record,
             place,
         }
@@ -75,6 +78,9 @@ impl Private {
         let base = own(&self.place.dir, BASE, Use::Look)?;
         let copy = own(&self.place.dir, name, Use::Look)?;
         let compared = || {
+            // One transaction each: otherwise every statement takes and drops the locks anew.
+            base.execute_batch("BEGIN")?;
+            copy.execute_batch("BEGIN")?;
             let difference = Difference::between(&base, &copy, work)?;
             let digest = digest(&difference, &copy, work)?;
             let base = Schema::read(&base)?;
@@ -309,20 +315,27 @@ impl Sandbox for Private {
             let changes = self.load(&digest, work)?.difference.changes();
             return Ok(Sealed { changes, digest });
         }
+        if self.record.is_of_another_boot() {
+            let why = "the machine was restarted since the view was made, and nobody had flushed it: \
+                       what the restart took looks like the plan's work";
+            return Err(ParticipantError::new(Fault::Lost, why).at(&self.view));
+        }
         drop(still(&self.record)?);
         self.freeze(SEALED, work)?;
         let (loaded, digest) = self.compare(SEALED, work)?;
+        flush(&self.dir()?, &[BASE, SEALED])?;
         crate::crash::point("seal.staged");
         self.record.sealed = Some(Seal {
             digest: digest.clone(),
             whole: loaded.difference.is_whole(),
         });
         let changes = loaded.difference.changes();
+        self.found = Some(loaded).filter(|found| found.difference.is_light());
         Ok(Sealed { changes, digest })
     }
 
     fn unseal(&mut self) -> Outcome<()> {
-        self.held = None;
+        (self.held, self.found) = (None, None);
         remove(&self.dir()?, SEALED)?;
         self.record.sealed = None;
         Ok(())
@@ -340,7 +353,10 @@ impl Sandbox for Private {
     fn prepare(&mut self, work: &Work<'_>) -> Outcome<Vote> {
         self.held = None;
         let seal = self.seal_of()?.clone();
-        let loaded = self.load(&seal.digest, work)?;
+        let loaded = match self.found.take() {
+            Some(found) => found,
+            None => self.load(&seal.digest, work)?,
+        };
         if loaded.difference.is_empty() {
             drop(still(&self.record)?);
             return Ok(Vote::ReadOnly);

@@ -80,6 +80,10 @@ pub(super) struct Record {
     busy_ms: u64,
     /// True if its commit decides for the plan.
     pub(super) decides: bool,
+    /// The boot in which the view was made, empty if unknown. Nobody flushes a view, so it is not to
+    /// be trusted in a later boot.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    boot: String,
     /// What is sealed, while the sandbox is sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sealed: Option<Seal>,
@@ -101,6 +105,7 @@ impl Record {
             token: token.to_owned(),
             busy_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             decides,
+            boot: crate::fs::boot_id(),
             sealed: None,
         }
     }
@@ -131,6 +136,12 @@ impl Record {
     /// Longest wait for a lock.
     pub(super) fn wait(&self) -> Duration {
         Duration::from_millis(self.busy_ms)
+    }
+
+    /// True if the machine was restarted since the view was made.
+    pub(super) fn is_of_another_boot(&self) -> bool {
+        let now = crate::fs::boot_id();
+        !(now.is_empty() || self.boot.is_empty() || self.boot == now)
     }
 
     /// Who the real file is.

@@ -123,7 +123,7 @@ fn make_image(
         (dir, OsStr::new(image)),
         &Work::silent(),
     )?;
-    let conn = own(dir.path(), image, Use::Change)?;
+    let conn = own(dir.path(), image, Use::Make)?;
     let fill = || {
         conn.execute_batch("BEGIN IMMEDIATE")?;
         let gone = match trace {

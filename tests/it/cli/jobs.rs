@@ -59,6 +59,41 @@ fn a_run_that_fails_is_a_failed_job_and_the_next_run_is_its_next_attempt() {
     assert_eq!((done.state, done.attempt), (JobState::Completed, 2));
 }
 
+#[test]
+fn what_a_command_writes_is_seen_by_others_while_it_runs_if_asked_for() {
+    let home = Home::new();
+    let real = home.real("real", &[("f", "old")]);
+    let pipe = home.path("pipe");
+    make_pipe(&pipe);
+    let script = "echo out; echo err >&2; read line <\"$0\"; printf last";
+    let options = ["run", "--log", "p", "--dir", real.to_str().unwrap(), "--"];
+    let mut run = home.command(&options);
+    let run = run.args(["sh", "-c", script, pipe.to_str().unwrap()]);
+    let run = run
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let keep = std::fs::File::options().write(true).open(&pipe).unwrap();
+    let text = |job: &planbox::Job| {
+        let lines = job.log.iter().map(|line| line.text.clone());
+        lines.collect::<Vec<String>>()
+    };
+    let mut watch = jobs(&home).watch(0);
+    let both = |log: &[String]| ["out", "err"].iter().all(|w| log.iter().any(|l| l == w));
+    while !both(&text(&job(&home, "p"))) {
+        let next = watch.next(Duration::from_secs(10)).unwrap();
+        assert!(next.is_some(), "{:?}", text(&job(&home, "p")));
+    }
+    assert_eq!(job(&home, "p").state, JobState::Running);
+    drop(keep);
+    let run = ended(&run.wait_with_output().unwrap());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.starts_with("out\nlast"), "{run:?}");
+    assert!(run.stderr.contains("err\n"), "{run:?}");
+    assert!(text(&job(&home, "p")).iter().any(|line| line == "last"));
+}
+
 /// ```text
 /// run    : CMD ................. (SIGTERM) ends, job cancelled, 130
 /// cancel :        job cancel p

@@ -68,6 +68,8 @@ fn put(file: &Path, spot: Spot, version: u32) -> Tried<()> {
 /// Every row of every table that is not ours.
 fn told(file: &Path) -> Tried<String> {
     let database = open(file)?;
+    // A plan that settles in the background writes once more.
+    database.busy_timeout(WAIT)?;
     let mut lines = Vec::new();
     for sql in [
         "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'planbox%' \

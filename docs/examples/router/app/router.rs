@@ -94,6 +94,8 @@ impl Ours {
         fault.at("opened", &self.home)?;
         let (stored, model) = {
             let mut copy = Connection::open(row.path())?;
+            // The copy is the plan's own: what is to last is flushed by the commit.
+            copy.pragma_update(None, "synchronous", false)?;
             let stored = table::activate(&mut copy, version)?;
             fault.at("row", &self.home)?;
             (stored, table::load(&copy, version)?)

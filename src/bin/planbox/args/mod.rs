@@ -205,6 +205,9 @@ pub(crate) struct Run {
     pub(crate) dashed: Option<String>,
     #[command(flatten)]
     pub(crate) resources: Resources,
+    /// File what CMD writes in the log of the job, too; CMD writes to pipes then
+    #[arg(long)]
+    pub(crate) log: bool,
     /// What to run
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) cmd: Vec<OsString>,

@@ -21,7 +21,7 @@ pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Report, Failure
     session.hide_progress();
     let job = Job::new(&session, &plan, &sandboxes, &arguments.cmd)?;
     let known = |failure: Failure| failure.with_resources(resources.clone());
-    job.start(&session)
+    job.start(&session, None)
         .and_then(|running| running.wait(&session))
         .map_err(known)?;
     drop(hold);

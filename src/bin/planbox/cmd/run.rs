@@ -9,7 +9,7 @@ use crate::resources::{self, Wanted};
 use crate::session::{Context, Session, plan_id};
 use crate::text::now_unix_ms;
 use crate::tracked::Tracked;
-use planbox::{PlanHold, PlanId, SandboxStatus};
+use planbox::{JobHandle, PlanHold, PlanId, SandboxStatus};
 use serde_json::json;
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -41,7 +41,11 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
         session.hold_or_make(&plan, "run")?
     };
     let tracked = Tracked::begin(&session, &plan);
-    let begun = begin(&mut session, &mut hold, wanted, arguments);
+    let log = tracked
+        .as_ref()
+        .filter(|_| arguments.log)
+        .map(Tracked::owner);
+    let begun = begin((&mut session, &mut hold), wanted, arguments, log);
     let outcome = match begun {
         Ok(begun) => finish(&mut session, &mut hold, begun),
         Err(failure) => {
@@ -81,10 +85,10 @@ fn fresh_id() -> Result<PlanId, Failure> {
 
 /// Opens what is wanted and starts CMD in it.
 fn begin(
-    session: &mut Session<'_>,
-    hold: &mut PlanHold,
+    (session, hold): (&mut Session<'_>, &mut PlanHold),
     wanted: Vec<Wanted>,
     arguments: &Run,
+    log: Option<&JobHandle>,
 ) -> Result<(Running, Vec<SandboxStatus>), Failure> {
     let plan = hold.plan().clone();
     let before = session.workable(&plan, WANTED)?.sandboxes;
@@ -100,7 +104,7 @@ fn begin(
         ));
     }
     session.hide_progress();
-    let running = Job::new(session, &plan, &sandboxes, &arguments.cmd)?.start(session)?;
+    let running = Job::new(session, &plan, &sandboxes, &arguments.cmd)?.start(session, log)?;
     Ok((running, sandboxes))
 }
 

@@ -419,6 +419,33 @@ fn a_sealed_copy_that_somebody_changed_is_corrupt() {
     assert_eq!(fault(SqliteKind.reopen("{}", &plan.place)), Fault::Corrupt);
 }
 
+/// Nobody flushes a view, so nobody can tell what the plan deleted from what a power cut took.
+#[test]
+fn a_view_of_an_earlier_boot_is_not_sealed_and_a_seal_outlives_it() {
+    let rig = Rig::users();
+    let mut plan = rig.open("a");
+    plan.run("DELETE FROM users WHERE id = 1");
+    let boot = crate::fs::boot_id();
+    let later = |plan: &Box_| {
+        let record = plan.sandbox.record().replace(&boot, "another-boot");
+        assert!(record.contains("another-boot"));
+        SqliteKind.reopen(&record, &plan.place).unwrap()
+    };
+    let before = crate::fs::flushes();
+    let mut restarted = later(&plan);
+    assert_eq!(fault(restarted.seal(&Work::silent())), Fault::Lost);
+    assert_eq!(restarted.diff(&Work::silent()).unwrap().entries.len(), 1);
+    plan.sandbox.seal(&Work::silent()).unwrap();
+    assert!(
+        crate::fs::flushes() >= before + 3,
+        "base, seal, their names"
+    );
+    plan.sandbox = later(&plan);
+    plan.commit();
+    assert_eq!(rig.rows("SELECT count(*) FROM users"), ["Integer(9)"]);
+    rig.check();
+}
+
 #[test]
 fn a_seal_is_out_of_the_reach_of_what_the_plan_does_later() {
     let rig = Rig::users();
