@@ -70,8 +70,7 @@ pub(crate) fn run(count: usize, seed: u64) -> Result<bool, Failure> {
         tally.wrong.push(left);
     }
     let is_well = tally.report(count);
-    let damage = plain::load(&home.path().join("plain.json"), count, wishes)?;
-    say(&format!("the same with a plain JSON file: {damage}"));
+    plain::compare(home.path(), count, wishes)?;
     Ok(is_well)
 }
 

@@ -1,5 +1,5 @@
 //! What the pipelines had before: one JSON file for all jobs, read, changed and written anew as a whole
-//! by whoever wants to. It is here to be compared with.
+//! by whoever wants to; in place, or beside it and renamed. It is here to be compared with.
 
 use crate::pipeline::STEPS;
 use crate::wishes::{self, Wishes};
@@ -20,18 +20,29 @@ const TRIES: usize = 100;
 /// The lines of each job.
 const LINES: usize = 2 * STEPS;
 
+/// How the file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// In place.
+    InPlace,
+    /// Beside it, and renamed.
+    Renamed,
+}
+
 /// The file.
 #[derive(Debug)]
 struct Plain {
     file: PathBuf,
+    way: Way,
     torn: AtomicUsize,
     given_up: AtomicUsize,
 }
 
 impl Plain {
-    fn new(file: &Path) -> Self {
+    fn new(file: &Path, way: Way) -> Self {
         Self {
             file: file.to_owned(),
+            way,
             torn: AtomicUsize::new(0),
             given_up: AtomicUsize::new(0),
         }
@@ -47,13 +58,22 @@ impl Plain {
         all
     }
 
+    fn write(&self, text: &str) -> std::io::Result<()> {
+        if self.way == Way::InPlace {
+            return std::fs::write(&self.file, text);
+        }
+        let name = format!("{:?}", std::thread::current().id());
+        let beside = self.file.with_extension(name);
+        std::fs::write(&beside, text)?;
+        std::fs::rename(&beside, &self.file)
+    }
+
     /// Reads all, changes one, writes all.
     fn change(&self, id: &JobId, change: impl Fn(&mut Value)) -> bool {
         for _ in 0..TRIES {
             if let Some(mut all) = self.read() {
                 change(all.entry(id.as_str()).or_insert_with(|| json!({})));
-                let text = Value::Object(all).to_string();
-                return std::fs::write(&self.file, text).is_ok();
+                return self.write(&Value::Object(all).to_string()).is_ok();
             }
         }
         self.given_up.fetch_add(1, Ordering::SeqCst);
@@ -130,10 +150,14 @@ impl fmt::Display for Damage {
 
 /// As many jobs as `count`, [`JOBS_MAX`] at the most, with as many workers as the real thing has, and
 /// somebody who cancels.
-pub(crate) fn load(file: &Path, count: usize, wishes: Wishes) -> Result<Damage, Failure> {
+pub(crate) fn load(
+    (file, way): (&Path, Way),
+    count: usize,
+    wishes: Wishes,
+) -> Result<Damage, Failure> {
     let ids = wishes::ids(count.min(JOBS_MAX))?;
     std::fs::write(file, "{}")?;
-    let plain = Plain::new(file);
+    let plain = Plain::new(file, way);
     let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let cancelled = std::thread::scope(|scope| {
         let canceller = scope.spawn(|| cancel(&plain, (&ids, wishes), &is_over));
@@ -220,13 +244,22 @@ fn say_ended(id: &JobId) {
 
 /// The process that is killed: says which jobs have ended.
 pub(crate) fn be_killed(file: &Path, count: usize) -> Result<bool, Failure> {
-    Ok(load(file, count, Wishes { seed: 0 })?.is_none())
+    Ok(load((file, Way::Renamed), count, Wishes { seed: 0 })?.is_none())
+}
+
+/// Prints what becomes of so many jobs either way.
+pub(crate) fn compare(home: &Path, count: usize, wishes: Wishes) -> Result<(), Failure> {
+    for (way, name) in [(Way::InPlace, "in place"), (Way::Renamed, "and renamed")] {
+        let damage = load((&home.join("plain.json"), way), count, wishes)?;
+        say(&format!("a plain JSON file, written {name}: {damage}"));
+    }
+    Ok(())
 }
 
 /// What is left when a process was killed: jobs that say they run although nobody works on them, or
 /// nothing at all that can be read.
 pub(crate) fn left(file: &Path) -> Option<usize> {
-    let all = Plain::new(file).read()?;
+    let all = Plain::new(file, Way::Renamed).read()?;
     let runs = |job: &&Value| job.get("state") == Some(&json!("processing"));
     Some(all.values().filter(runs).count())
 }
