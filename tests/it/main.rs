@@ -13,6 +13,7 @@ mod commit;
 mod crash;
 mod jobs;
 mod manager;
+mod pipelines;
 mod processes;
 mod support;
 mod tidy;

@@ -126,7 +126,7 @@ fn file(path: &str) -> Source {
 
 /// Every Rust file of the package.
 fn rust() -> Vec<Source> {
-    ["src", "tests", "benches"]
+    ["src", "tests", "benches", "docs"]
         .iter()
         .flat_map(|dir| files(dir, "rs"))
         .collect()
@@ -191,6 +191,7 @@ fn forgotten(sources: &[Source]) -> Vec<String> {
 fn no_source_file_is_forgotten() {
     let mut sources = files("src", "rs");
     sources.extend(files("tests", "rs"));
+    sources.extend(files("docs", "rs"));
     assert_none(&forgotten(&sources));
 }
 

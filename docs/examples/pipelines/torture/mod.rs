@@ -136,6 +136,12 @@ impl Torture {
             match job.state {
                 JobState::Interrupted => {
                     self.interrupted.insert((job.id.clone(), job.attempt));
+                    // Some are cancelled while nobody works on them: at once.
+                    let is_wanted = self.wishes.roll(job.id.as_str(), "late cancel", 6) == 0;
+                    if is_wanted && self.jobs.cancel(&job.id)? != JobState::Cancelled {
+                        self.wrong
+                            .push(format!("{} waits for a dead owner", job.id));
+                    }
                 }
                 JobState::Running => self.wrong.push(format!("{} runs without an owner", job.id)),
                 _ => {}
