@@ -17,6 +17,7 @@ pub const POINTS: &[&str] = &[
     "commit.validated",
     "commit.prepared",
     "commit.decided",
+    "commit.marked",
     "apply.before",
     "apply.between",
     "apply.after",

@@ -1,4 +1,4 @@
-//! Commit directories and in-memory values together, or not at all.
+//! Commit directories, git branches, SQLite databases and values together, or not at all.
 //!
 //! A *plan* works in *sandboxes*: private views over real things. [`SandboxManager::commit_all`]
 //! makes all of its changes real, or none: with any number of concurrent callers, across processes,
@@ -39,14 +39,17 @@
 //! |---|---|
 //! | open, commit, roll back, recover | [`SandboxManager`], [`Plan`] |
 //! | change a directory tree | [`Directory`] |
+//! | commit to a branch of a git repository | [`Git`] |
+//! | change a SQLite database | `Sqlite` (feature `sqlite`) |
 //! | change a value in memory | [`Value`] over a [`VersionRegister`] |
-//! | take part with something of your own | [`sandbox`] |
+//! | take part with something of your own | [`sandbox`], [`conformance`] |
 //! | keep records of long work that many write to | [`JobStore`], [`job`] |
 //! | only the keyed locks | [`lock`] |
 //! | tell failures apart | [`Error`], [`Explain`] |
 #![doc(test(attr(deny(warnings))))]
 
 mod clock;
+pub mod conformance;
 mod crash;
 pub mod error;
 mod fs;
@@ -74,8 +77,10 @@ pub use plan::{
     Acknowledge, Check, CommitOptions, CommitOutcome, EVENT_BACKLOG, Event, PlanDiff, Receipt,
     ReceiptBody, Recovered, ResourceDiff, ResourceReceipt, summary,
 };
-pub use register::{RegisterError, Snapshot, VersionRegister};
-pub use sandbox::{Action, Change, Changes, Directory, Resource, Sandbox, Value};
+pub use register::{ActivateError, Refreshed, RegisterError, Snapshot, Stored, VersionRegister};
+#[cfg(feature = "sqlite")]
+pub use sandbox::Sqlite;
+pub use sandbox::{Action, Change, Changes, Directory, Git, Resource, Sandbox, Value};
 pub use state::{IllegalMove, JobState, PlanEvent, PlanState};
 
 /// Mechanisms that a negative control takes out of a debug build.

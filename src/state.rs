@@ -69,9 +69,9 @@ pub enum PlanEvent {
     GaveUp,
     /// The outcome of a durable step is unknown.
     Doubt,
-    /// The journal shows that no decision became durable.
+    /// The journal, or the marker resource that was to decide, shows that nothing was decided.
     FoundUndecided,
-    /// The journal shows a durable decision.
+    /// The journal or the marker resource shows a decision.
     FoundDecided,
     /// A foreign change cannot be merged with ours.
     Ambiguous,
@@ -113,7 +113,7 @@ impl PlanState {
         Ok(match (self, event) {
             (S::Open | S::Sealed, E::Seal)
             | (S::Preparing | S::Prepared, E::Refused)
-            | (S::InDoubt, E::FoundUndecided)
+            | (S::InDoubt | S::Committing, E::FoundUndecided)
             | (S::Aborting, E::TakenBack) => S::Sealed,
             (S::Open | S::Sealed, E::Reopen) => S::Open,
             (S::Sealed, E::Prepare) => S::Preparing,

@@ -2,13 +2,17 @@
 # The main job on real files: a plan over two directories at once. They are copies of the pages and of
 # the sources of this repository, in a temporary directory that is removed at the end.
 #
-# Usage, from the top of the repository: sh docs/examples/quickstart.sh
+# Usage, from anywhere in a clone: sh docs/examples/quickstart.sh
+# With PLANBOX_BIN set it runs that planbox instead of building one.
 set -eu
 cd "$(dirname "$0")/../.."
 
-cargo build --release
+if [ -z "${PLANBOX_BIN:-}" ]; then
+    cargo build --release
+    PLANBOX_BIN="${CARGO_TARGET_DIR:-target}/release/planbox"
+fi
 exec 2>&1
-planbox="${CARGO_TARGET_DIR:-target}/release/planbox"
+planbox="$PLANBOX_BIN"
 case "$planbox" in /*) ;; *) planbox="$PWD/$planbox" ;; esac
 
 home="$(mktemp -d)"

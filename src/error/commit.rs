@@ -13,7 +13,10 @@ pub enum CommitError {
     #[error(transparent)]
     Plan(#[from] PlanFault),
     /// Somebody else changed what the plan touched; nothing was written.
-    #[error("plan {plan} conflicts with changes made by others in {} place(s): {}", conflicts.len(), list(conflicts))]
+    #[error(
+        "plan {plan} conflicts with changes made by others in {}",
+        list(conflicts)
+    )]
     Conflict {
         /// The plan.
         plan: PlanId,
@@ -72,15 +75,20 @@ pub enum CommitError {
     },
 }
 
+/// How many places, and the first few of them.
 fn list(conflicts: &[Conflict]) -> String {
-    let mut text = String::new();
+    let mut text = match conflicts.len() {
+        1 => "1 place:".to_owned(),
+        count => format!("{count} places:"),
+    };
     for conflict in conflicts.iter().take(5) {
         text.push_str("\n  ");
         text.push_str(&conflict.to_string());
     }
     if let more @ 1.. = conflicts.len().saturating_sub(5) {
-        text.push_str("\n  and more: ");
+        text.push_str("\n  and ");
         text.push_str(&more.to_string());
+        text.push_str(" more");
     }
     text
 }

@@ -116,8 +116,18 @@ participant_operation! {
         resource: ResourceName,
         /// The sandbox that already covers it, in whole or in part.
         with: ResourceName
-    } => "plan {plan}: {resource} overlaps {with}", "overlap",
-        "open the outer one only, or use two plans",
+    } => "plan {plan}: {resource} and {with} are the same thing, or one lies inside the other",
+        "overlap", "open only one of them (the outer one has both), or use two plans",
+    /// The plan already has a marker resource, and only one can decide for it.
+    SecondMarker {
+        /// The plan.
+        plan: PlanId,
+        /// The name asked for.
+        resource: ResourceName,
+        /// The marker resource that the plan has.
+        with: ResourceName
+    } => "plan {plan}: {resource} cannot decide for the plan, because {with} does", "second-marker",
+        "open it as a resource that votes, or use two plans",
 }
 
 participant_operation! {

@@ -1,6 +1,7 @@
 //! Copying the content of a file.
 
 use super::stat::stat_file;
+use crate::sync::witness::about_to_block;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use std::fs::File;
@@ -49,6 +50,7 @@ pub(crate) fn copy_file(
     wish: CopyWish,
     progress: &mut dyn FnMut(u64) -> io::Result<()>,
 ) -> io::Result<CopyMethod> {
+    about_to_block("fs.copy");
     if wish != CopyWish::Copy {
         match rustix::fs::ioctl_ficlone(dst, src) {
             Ok(()) => {
@@ -187,6 +189,7 @@ impl Copy<'_> {
 /// # Errors
 /// What the kernel says.
 pub(crate) fn content_digest(file: &File) -> io::Result<[u8; 32]> {
+    about_to_block("fs.read");
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut at = 0;

@@ -3,6 +3,7 @@
 use super::entries::Names;
 use super::open::{Moved, one_component, open_within};
 use super::stat::{FileKind, Stat, statx};
+use crate::sync::witness::about_to_block;
 use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -42,6 +43,7 @@ impl Dir {
     /// # Errors
     /// What the kernel says: ENOTDIR for a file or a link.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        about_to_block("fs.open");
         let flags = READ_DIR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
         Ok(Self {
@@ -274,6 +276,7 @@ impl Dir {
         visit: &mut dyn FnMut(&OsStr, Option<FileKind>) -> io::Result<()>,
     ) -> io::Result<()> {
         use std::os::unix::ffi::OsStrExt as _;
+        about_to_block("fs.list");
         let fresh = self.as_file()?;
         rustix::fs::seek(&fresh, SeekFrom::Start(0))?;
         let mut buffer = Vec::with_capacity(ENTRY_BUFFER);
@@ -296,6 +299,7 @@ impl Dir {
     /// # Errors
     /// What the kernel says.
     pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        about_to_block("fs.stat");
         let stat = rustix::fs::fstatvfs(&self.fd)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }

@@ -1,6 +1,7 @@
 //! Making things last: flushes, durable small files, private directories.
 
 use super::dir::Dir;
+use crate::sync::witness::about_to_block;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -26,7 +27,9 @@ pub(crate) fn flushes() -> u64 {
 ///
 /// # Errors
 /// What the kernel says. The call is never repeated: what failed may be lost already.
+#[track_caller]
 pub(crate) fn sync_all(file: impl AsFd) -> io::Result<()> {
+    about_to_block("fs.sync");
     FLUSHES.fetch_add(1, Ordering::Relaxed);
     Ok(rustix::fs::fsync(file)?)
 }
@@ -35,7 +38,9 @@ pub(crate) fn sync_all(file: impl AsFd) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`sync_all`].
+#[track_caller]
 pub(crate) fn sync_data(file: impl AsFd) -> io::Result<()> {
+    about_to_block("fs.sync");
     FLUSHES.fetch_add(1, Ordering::Relaxed);
     Ok(rustix::fs::fdatasync(file)?)
 }
@@ -45,6 +50,7 @@ impl Dir {
     ///
     /// # Errors
     /// As [`sync_all`].
+    #[track_caller]
     pub(crate) fn sync(&self) -> io::Result<()> {
         sync_all(self)
     }
@@ -53,7 +59,9 @@ impl Dir {
     ///
     /// # Errors
     /// As [`sync_all`].
+    #[track_caller]
     pub(crate) fn sync_filesystem(&self) -> io::Result<()> {
+        about_to_block("fs.sync");
         FLUSHES.fetch_add(1, Ordering::Relaxed);
         Ok(rustix::fs::syncfs(self)?)
     }

@@ -3,6 +3,7 @@
 use super::dir::Dir;
 use super::open::one_component;
 use super::stat::statx;
+use crate::sync::witness::about_to_block;
 use rustix::fs::{AtFlags, Mode, RenameFlags};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -15,6 +16,7 @@ impl Dir {
     /// # Errors
     /// EEXIST if the name is taken.
     pub(crate) fn make_dir(&self, name: &OsStr, mode: u32) -> io::Result<()> {
+        about_to_block("fs.make");
         let name = one_component(name)?;
         let mode = mode & 0o7777;
         rustix::fs::mkdirat(self, name, Mode::from_raw_mode(mode & 0o700))?;
@@ -29,6 +31,7 @@ impl Dir {
     /// # Errors
     /// EEXIST if the name is taken.
     pub(crate) fn make_symlink(&self, target: &OsStr, name: &OsStr) -> io::Result<()> {
+        about_to_block("fs.make");
         Ok(rustix::fs::symlinkat(target, self, one_component(name)?)?)
     }
 
@@ -37,6 +40,7 @@ impl Dir {
     /// # Errors
     /// EINVAL if it is no link.
     pub(crate) fn read_link(&self, name: &OsStr) -> io::Result<OsString> {
+        about_to_block("fs.read");
         let target = rustix::fs::readlinkat(self, one_component(name)?, Vec::new())?;
         Ok(OsString::from_vec(target.into_bytes()))
     }
@@ -87,6 +91,7 @@ impl Dir {
         to_name: &OsStr,
         flags: RenameFlags,
     ) -> io::Result<()> {
+        about_to_block("fs.rename");
         let (name, to_name) = (one_component(name)?, one_component(to_name)?);
         Ok(rustix::fs::renameat_with(self, name, to, to_name, flags)?)
     }
@@ -96,6 +101,7 @@ impl Dir {
     /// # Errors
     /// EISDIR for a directory.
     pub(crate) fn remove_file(&self, name: &OsStr) -> io::Result<()> {
+        about_to_block("fs.remove");
         Ok(rustix::fs::unlinkat(
             self,
             one_component(name)?,
@@ -108,6 +114,7 @@ impl Dir {
     /// # Errors
     /// ENOTEMPTY, ENOTDIR.
     pub(crate) fn remove_dir(&self, name: &OsStr) -> io::Result<()> {
+        about_to_block("fs.remove");
         Ok(rustix::fs::unlinkat(
             self,
             one_component(name)?,

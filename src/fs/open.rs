@@ -2,6 +2,7 @@
 //! missing.
 
 use super::stat::statx;
+use crate::sync::witness::about_to_block;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -63,6 +64,7 @@ pub(super) fn open_within(
     flags: OFlags,
     mode: Mode,
 ) -> io::Result<OwnedFd> {
+    about_to_block("fs.open");
     let mut flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     if !flags.contains(OFlags::PATH) {
         flags |= OFlags::NOCTTY;

@@ -1,5 +1,6 @@
 //! What the kernel says about one inode.
 
+use crate::sync::witness::about_to_block;
 use rustix::fs::{AtFlags, FileType, StatxAttributes, StatxFlags};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
@@ -115,6 +116,7 @@ impl Stat {
 
 /// The state of `name` in `dir`, or of `dir` itself if `name` is empty. Follows no link.
 pub(super) fn statx(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Stat> {
+    about_to_block("fs.stat");
     let mut flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     if name.is_empty() {
         flags |= AtFlags::EMPTY_PATH;

@@ -3,6 +3,7 @@
 //! Carried are `user.*` and the POSIX access lists. What grants privilege (`security.*`,
 //! `trusted.*`) is never carried.
 
+use crate::sync::witness::about_to_block;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use std::io;
@@ -61,6 +62,7 @@ fn sized(mut call: impl FnMut(&mut Vec<u8>) -> Result<usize, Errno>) -> Result<V
 /// # Errors
 /// What the kernel says.
 pub(crate) fn read_xattrs(of: impl AsFd) -> io::Result<Xattrs> {
+    about_to_block("fs.attributes");
     let fd = of.as_fd();
     let names = match list(fd) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Vec::new(),
@@ -97,6 +99,7 @@ fn list(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
 /// # Errors
 /// What the kernel says: EOPNOTSUPP if the file system cannot hold them.
 pub(crate) fn write_xattrs(of: impl AsFd, wanted: &Xattrs) -> io::Result<()> {
+    about_to_block("fs.attributes");
     let fd = of.as_fd();
     let present = match list(fd) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Vec::new(),

@@ -27,6 +27,7 @@ pub(super) fn decision(record: &PlanRecord, verdict: Verdict) -> Decision {
         boot: "boot".to_owned(),
         sealed: true,
         participants: vec![Part {
+            marker: verdict == Verdict::Ask,
             name: ResourceName::new("site").unwrap(),
             kind: "dir".to_owned(),
             volatile: false,

@@ -7,7 +7,7 @@ use super::{JournalStore, Journaled};
 use crate::clock;
 use crate::id::{Epoch, JobId, PlanId, ResourceName};
 use crate::state::PlanState;
-use crate::sync::{Mutex, Rank};
+use crate::sync::{Mutex, Rank, witness};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -56,6 +56,7 @@ impl MemoryJournal {
     )]
     fn write(&self, op: Op, _durability: Durability) -> Journaled<Option<PlanRecord>> {
         let now = clock::now_unix_ms();
+        witness::about_to_block("journal");
         let mut tables = self.tables.lock();
         if tables.closed {
             return Err(super::closed(tables.file()));

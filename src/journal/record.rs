@@ -60,6 +60,9 @@ pub(crate) struct SandboxRecord {
 pub(crate) enum Verdict {
     /// Carry out the redo of every participant.
     Commit,
+    /// Ask the marker resource: carry out the redo of the others if it has committed, and forget
+    /// the decision if it has not.
+    Ask,
     /// Undo whatever of the redo was carried out.
     TakeBack,
 }
@@ -71,6 +74,7 @@ impl Verdict {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Commit => "commit",
+            Self::Ask => "ask",
             Self::TakeBack => "take-back",
         }
     }
@@ -78,7 +82,7 @@ impl Verdict {
     /// Reads what [`Verdict::as_str`] wrote.
     #[must_use]
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Commit, Self::TakeBack]
+        [Self::Commit, Self::Ask, Self::TakeBack]
             .into_iter()
             .find(|verdict| verdict.as_str() == text)
     }
@@ -89,7 +93,7 @@ impl Verdict {
     #[must_use]
     pub(crate) fn state(self) -> PlanState {
         match self {
-            Self::Commit => PlanState::Committing,
+            Self::Commit | Self::Ask => PlanState::Committing,
             Self::TakeBack => PlanState::Aborting,
         }
     }
@@ -104,6 +108,9 @@ pub(crate) struct Part {
     pub(crate) kind: String,
     /// True if it dies with the process that opened it.
     pub(crate) volatile: bool,
+    /// True if its own commit decides for the plan.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) marker: bool,
     /// What it must carry out; opaque here.
     pub(crate) redo: String,
     /// Digest of what was sealed, in hex.

@@ -8,7 +8,7 @@ use crate::error::{
 use crate::id::{PlanId, ResourceName};
 use crate::lock::{KeyHandle, LockWait};
 use crate::plan::{Acknowledge, Check, CommitOptions, Opened, PlanDiff, Receipt};
-use crate::register::Snapshot;
+use crate::register::{Snapshot, Stored};
 use crate::sandbox::{Resource, Value};
 use std::fmt;
 use std::path::Path;
@@ -80,6 +80,23 @@ impl SandboxHandle<crate::sandbox::Directory> {
     }
 }
 
+impl SandboxHandle<crate::sandbox::Git> {
+    /// Where the plan works: a work tree of its own, with the files of the branch.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.opened.path.as_deref().unwrap_or_else(|| Path::new(""))
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl SandboxHandle<crate::sandbox::Sqlite> {
+    /// The private copy: a real database file that any tool may open.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.opened.path.as_deref().unwrap_or_else(|| Path::new(""))
+    }
+}
+
 impl<T: Send + Sync + 'static> SandboxHandle<Value<T>> {
     /// Says what the register should hold when the plan is committed.
     ///
@@ -87,6 +104,24 @@ impl<T: Send + Sync + 'static> SandboxHandle<Value<T>> {
     /// A [`ParticipantError`] if the plan is sealed or over.
     pub fn set(&self, version: impl Into<String>, value: T) -> Result<(), ParticipantError> {
         self.resource.set(self.token(), version, value)
+    }
+
+    /// As `set`, for a register that follows a row of a database: `row` is what the same plan makes
+    /// of that row, `value` the value of the version that it names.
+    ///
+    /// # Errors
+    /// A [`ParticipantError`] if the plan is sealed or over, or if version and value are not both
+    /// there or both absent.
+    pub fn set_stored(&self, row: &Stored, value: Option<T>) -> Result<(), ParticipantError> {
+        self.resource.set_stored(self.token(), row, value)
+    }
+
+    /// Says that the register should be unloaded when the plan is committed.
+    ///
+    /// # Errors
+    /// As `set`.
+    pub fn unload(&self) -> Result<(), ParticipantError> {
+        self.resource.unload(self.token())
     }
 
     /// What the register would hold if the plan were committed now.

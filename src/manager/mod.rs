@@ -286,7 +286,7 @@ impl SandboxManager {
 
     fn checkout(&self, slot: &KeyHandle<PlanId>, taking: Taking) -> Result<Checkout, PlanFault> {
         let mut locked = Locked::take(self.services(), slot, taking)?;
-        if let Some(body) = self.inner.registry.check_out(locked.plan()) {
+        if let Some(body) = self.inner.registry.check_out(&locked) {
             locked.check_in_body(body);
         }
         Ok(Checkout {
@@ -436,7 +436,7 @@ impl Drop for Checkout {
             return;
         };
         if let Some(body) = locked.check_out_body() {
-            self.manager.inner.registry.check_in(locked.plan(), body);
+            self.manager.inner.registry.check_in(&locked, body);
         }
         locked.release();
     }

@@ -12,6 +12,7 @@ use crate::lock::{LockTable, LockWait};
 use crate::plan::{EventHub, Places, Services, Without};
 use crate::sandbox::Kind;
 use crate::sandbox::directory::DirectoryKind;
+use crate::sandbox::git::GitKind;
 use crate::sync::Rank;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,12 +44,17 @@ pub struct ManagerBuilder {
 
 impl Default for ManagerBuilder {
     fn default() -> Self {
-        let directory: Arc<dyn Kind> = Arc::new(DirectoryKind);
+        let kinds: Vec<Arc<dyn Kind>> = vec![
+            Arc::new(DirectoryKind),
+            Arc::new(GitKind),
+            #[cfg(feature = "sqlite")]
+            Arc::new(crate::sandbox::sqlite::SqliteKind),
+        ];
         Self {
             store: None,
             wait: DEFAULT_LOCK_WAIT,
             recover_at_open: true,
-            kinds: BTreeMap::from([(directory.name(), directory)]),
+            kinds: kinds.into_iter().map(|kind| (kind.name(), kind)).collect(),
             cancelled: CancelFlag::default(),
             without: Without::default(),
         }

@@ -5,7 +5,7 @@
 //! nothing can touch a plan's sandboxes without its lock, and no lock is held while they work.
 
 use crate::id::PlanId;
-use crate::plan::Body;
+use crate::plan::{Body, Locked};
 use crate::sync::{Mutex, Rank, RwLock};
 use std::collections::HashMap;
 
@@ -24,13 +24,17 @@ impl Registry {
         }
     }
 
-    /// Moves the body of `plan` out. The caller holds the plan lock.
-    pub(super) fn check_out(&self, plan: &PlanId) -> Option<Body> {
-        self.plans.write().remove(plan).map(Mutex::into_inner)
+    /// Moves the body of a plan out. That the plan is locked is in the type.
+    pub(super) fn check_out(&self, plan: &Locked) -> Option<Body> {
+        self.plans
+            .write()
+            .remove(plan.plan())
+            .map(Mutex::into_inner)
     }
 
-    /// Moves the body of `plan` in. The caller still holds the plan lock.
-    pub(super) fn check_in(&self, plan: &PlanId, body: Body) {
+    /// Moves the body of a plan in. That the plan is still locked is in the type.
+    pub(super) fn check_in(&self, plan: &Locked, body: Body) {
+        let plan = plan.plan();
         let body = Mutex::new(Rank::Leaf, "body", body);
         let before = self.plans.write().insert(plan.clone(), body);
         assert!(

@@ -130,7 +130,7 @@ impl SandboxManager {
                 .of(&record.plan, record.generation, &enlisted.name);
             let name = enlisted.name.clone();
             let kind = enlisted.kind.clone();
-            sandboxes.push(match services.reopen(&enlisted, &place) {
+            sandboxes.push(match services.reopen(&record.plan, &enlisted, &place) {
                 Ok(sandbox) => SandboxStatus {
                     name,
                     kind,

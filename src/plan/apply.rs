@@ -21,6 +21,7 @@ impl Locked {
         &mut self,
         ready: &[Ready],
         body: ReceiptBody,
+        marker: Option<&ResourceName>,
     ) -> Result<Receipt, CommitError> {
         let redos: BTreeMap<ResourceName, Redo> = ready
             .iter()
@@ -31,12 +32,13 @@ impl Locked {
                 crash::point("commit.applied");
                 self.conclude(PlanEvent::AllApplied, body)
             }
+            Err(failure) if marker.is_some() => Err(self.stuck(failure)),
             Err(failure) => Err(self.take_back_after(failure, &redos)),
         }
     }
 
-    /// Carries out every redo: the durable participants side by side, the values of this process
-    /// last, because a swap cannot fail.
+    /// Carries out every redo but that of a marker resource, which has done its part: the durable
+    /// participants side by side, the values of this process last, because a swap cannot fail.
     pub(super) fn apply_all(
         &mut self,
         redos: &BTreeMap<ResourceName, Redo>,
@@ -44,12 +46,12 @@ impl Locked {
         let keep = self.keep_theirs;
         for volatile in [false, true] {
             let (plan, services) = (self.plan.clone(), self.services.clone());
-            let seats = self.seats().into_iter();
-            let seats = seats
-                .filter(|(name, sandbox)| {
-                    redos.contains_key(*name) && sandbox.is_volatile() == volatile
-                })
-                .collect();
+            let mut seats = self.seats();
+            seats.retain_mut(|(name, sandbox)| {
+                redos.contains_key(*name)
+                    && sandbox.is_volatile() == volatile
+                    && sandbox.marker().is_none()
+            });
             let applied = each(&plan, seats, &|name, sandbox| match redos.get(name) {
                 Some(redo) => services.work((&plan, name, Stage::Apply), |work| {
                     sandbox.apply(redo, &work.keeping_theirs(keep))
@@ -157,7 +159,7 @@ impl Locked {
         let keep = self.keep_theirs;
         let mut failure: Option<Failure> = None;
         for (name, sandbox) in self.seats().into_iter().rev() {
-            let Some(redo) = redos.get(name) else {
+            let Some(redo) = redos.get(name).filter(|_| sandbox.marker().is_none()) else {
                 continue;
             };
             let undone = services.work((&plan, name, Stage::TakeBack), |work| {
@@ -176,27 +178,20 @@ impl Locked {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Notes that everything is old again; the sandboxes are kept and the plan can go on. A plan
-    /// that its caller had sealed stays sealed; otherwise it is open.
-    ///
-    /// The note is durable before the staging goes: a recovery that still found the take-back would
-    /// need it.
+    /// Notes that everything is old again; the sandboxes are kept and the plan can go on.
     pub(super) fn taken_back(&mut self) -> Result<(), PlanFault> {
         crash::point("takeback.undone");
-        let word = ("taken-back", "");
-        if self.sealed_before {
-            return self.record_step(PlanEvent::TakenBack, word, Durability::Flushed);
-        }
-        self.step(PlanEvent::TakenBack)?;
-        self.record_step(PlanEvent::Reopen, word, Durability::Flushed)?;
-        crash::point("takeback.noted");
+        self.back_to_work(PlanEvent::TakenBack, "taken-back")
+    }
+
+    /// Removes the staging of every participant.
+    pub(super) fn unseal_all(&mut self) {
         let plan = self.plan.clone();
         for (name, outcome) in each(&plan, self.seats(), &|_, sandbox| sandbox.unseal()) {
             if let Err(error) = outcome {
                 tracing::warn!(plan.id = %plan, resource = %name, %error, "staging stays");
             }
         }
-        self.keep_records()
     }
 
     /// Notes in the journal that a foreign change is in the way.

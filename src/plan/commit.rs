@@ -7,12 +7,12 @@ use super::open::again;
 use super::participants::{call, each};
 use super::receipt::{Check, CommitOutcome, PlanDiff, Receipt, ReceiptBody, ResourceReceipt};
 use super::resources::{GuardFailure, ResourceLocks};
-use super::{Locked, story};
+use super::{Locked, marker, story};
 use crate::clock;
 use crate::crash;
 use crate::error::{CommitError, Conflict, JournalError, ParticipantError, PlanFault, Stage};
 use crate::id::ResourceName;
-use crate::journal::{Decision, Durability, Part, Verdict};
+use crate::journal::{Decision, Durability, Part};
 use crate::lock::LockWait;
 use crate::sandbox::{Changes, Redo, Sealed, Vote};
 use crate::state::{PlanEvent, PlanState};
@@ -200,13 +200,17 @@ impl Locked {
             drop(locks);
             return self.conclude(PlanEvent::Nothing, body);
         }
-        if let Err(error) = self.decide(&ready, &sealed, &body) {
+        let marker = self.deciding(&ready);
+        if let Err(error) = self.decide((&ready, marker.as_ref()), &sealed, &body) {
             if self.state != PlanState::InDoubt {
                 self.stand_down();
             }
             return Err(error);
         }
-        let receipt = self.apply_decided(&ready, body)?;
+        if let Some(marker) = &marker {
+            self.ask_marker(marker, &ready)?;
+        }
+        let receipt = self.apply_decided(&ready, body, marker.as_ref())?;
         drop(locks);
         Ok(receipt)
     }
@@ -234,9 +238,13 @@ impl Locked {
         let guards = seats
             .map(|(name, sandbox)| (name.clone(), call(&plan, || sandbox.guards())))
             .collect();
-        ResourceLocks::take(&self.services, &plan, guards, wait).map_err(|failure| match failure {
-            GuardFailure::Lock(source) => PlanFault::Lock { plan, source }.into(),
-            GuardFailure::Participant(name, error) => self.refused((name, Stage::Validate), error),
+        ResourceLocks::take(&self.services, &self.guard, guards, wait).map_err(|failure| {
+            match failure {
+                GuardFailure::Lock(source) => PlanFault::Lock { plan, source }.into(),
+                GuardFailure::Participant(name, error) => {
+                    self.refused((name, Stage::Validate), error)
+                }
+            }
         })
     }
 
@@ -293,10 +301,11 @@ impl Locked {
         Ok(Votes::Ready(ready))
     }
 
-    /// Writes the decision. This is the only place that makes a plan committed.
+    /// Writes the decision. This is the only place that makes a plan committed; with a marker
+    /// resource it is the note that the marker is about to be asked.
     fn decide(
         &mut self,
-        ready: &[Ready],
+        (ready, marker): (&[Ready], Option<&ResourceName>),
         sealed: &[(ResourceName, Sealed)],
         body: &ReceiptBody,
     ) -> Result<(), CommitError> {
@@ -312,6 +321,7 @@ impl Locked {
                 name: part.name.clone(),
                 kind: participant.record.kind.clone(),
                 volatile: participant.record.volatile,
+                marker: marker == Some(&part.name),
                 redo: part.redo.0.clone(),
                 digest: digests
                     .get(&part.name)
@@ -323,7 +333,7 @@ impl Locked {
         let decision = Decision {
             plan: self.plan.clone(),
             epoch: self.epoch(),
-            verdict: Verdict::Commit,
+            verdict: marker::verdict(marker),
             boot: self.services.boot.clone(),
             sealed: self.sealed_before,
             participants: parts.collect(),

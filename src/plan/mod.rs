@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 mod apply;
 mod commit;
 mod event;
+mod marker;
 mod open;
 mod participants;
 mod place;
@@ -33,6 +34,7 @@ pub(crate) use event::EventHub;
 pub use event::{EVENT_BACKLOG, Event};
 pub(crate) use open::Opened;
 pub(crate) use open::diff_unlocked;
+use participants::call;
 pub(crate) use participants::refuse_reentry;
 pub(crate) use place::Places;
 pub use receipt::{
@@ -356,7 +358,7 @@ impl Locked {
                 .remove(&record.name)
                 .filter(|kept| kept.record == record);
             let participant = kept.unwrap_or_else(|| {
-                let sandbox = self.services.reopen(&record, &place);
+                let sandbox = self.services.reopen(&self.plan, &record, &place);
                 Participant {
                     record,
                     place,
@@ -396,9 +398,15 @@ impl Services {
     /// Opens a sandbox again from its record.
     pub(crate) fn reopen(
         &self,
+        plan: &PlanId,
         record: &SandboxRecord,
         place: &Place,
     ) -> Result<Box<dyn Sandbox>, ParticipantError> {
+        if record.record.is_empty() {
+            // Between the two notes of an open: there is nothing yet that a participant wrote.
+            let text = "the sandbox is being opened, or was when its process ended";
+            return Err(ParticipantError::new(Fault::Lost, text));
+        }
         if record.volatile {
             let text = if record.owner == self.instance {
                 "the value was lost with the sandbox that held it"
@@ -408,7 +416,7 @@ impl Services {
             return Err(ParticipantError::new(Fault::Elsewhere, text));
         }
         match self.kinds.get(record.kind.as_str()) {
-            Some(kind) => kind.reopen(&record.record, place),
+            Some(kind) => call(plan, || kind.reopen(&record.record, place)),
             None => Err(ParticipantError::new(
                 Fault::Unsupported,
                 format!("this manager does not know the kind {}", record.kind),

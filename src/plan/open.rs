@@ -57,12 +57,40 @@ impl Locked {
         crash::point("open.enlisted");
         let opened = self.make_view(resource, &name, &place);
         match opened {
-            Ok(sandbox) => self.admit(record, place, sandbox),
+            Ok(sandbox) => {
+                let sandbox = self.only_marker((&record, &place), sandbox)?;
+                self.admit(record, place, sandbox)
+            }
             Err(source) => {
                 self.sweep_half_opened(&record, &place);
                 Err(self.open_failed(&name, source))
             }
         }
+    }
+
+    /// Refuses a second marker resource: only one can decide. What was made for it goes.
+    fn only_marker(
+        &mut self,
+        (record, place): (&SandboxRecord, &Place),
+        mut sandbox: Box<dyn Sandbox>,
+    ) -> Result<Box<dyn Sandbox>, OpenSandboxError> {
+        if sandbox.marker().is_none() {
+            return Ok(sandbox);
+        }
+        let Some(with) = self.marker() else {
+            return Ok(sandbox);
+        };
+        let about = (&self.plan, &record.name);
+        if let Err(error) = discard(&self.services, about, &mut *sandbox) {
+            tracing::warn!(plan.id = %self.plan, %error, "a refused sandbox stays");
+        }
+        drop(sandbox);
+        self.sweep_half_opened(record, place);
+        Err(OpenSandboxError::SecondMarker {
+            plan: self.plan.clone(),
+            resource: record.name.clone(),
+            with,
+        })
     }
 
     fn make_view(
@@ -339,11 +367,13 @@ pub(crate) fn diff_unlocked(services: &Services, plan: &PlanId) -> Result<PlanDi
     for enlisted in services.journal.sandboxes(plan).map_err(journal)? {
         let name = enlisted.name.clone();
         let place = services.places.of(plan, record.generation, &name);
-        let looked = services.reopen(&enlisted, &place).and_then(|sandbox| {
-            let about = (plan, &name, Stage::Diff);
-            let changes = services.work(about, |work| call(plan, || sandbox.diff(work)))?;
-            Ok(resource_diff(&name, &*sandbox, changes))
-        });
+        let looked = services
+            .reopen(plan, &enlisted, &place)
+            .and_then(|sandbox| {
+                let about = (plan, &name, Stage::Diff);
+                let changes = services.work(about, |work| call(plan, || sandbox.diff(work)))?;
+                Ok(resource_diff(&name, &*sandbox, changes))
+            });
         match looked {
             Ok(diff) => resources.push(diff),
             Err(error) => unseen.push((name, error.to_string())),

@@ -6,7 +6,7 @@
 use crate::error::{Fault, LockError, ParticipantError};
 use crate::id::{PlanId, ResourceName};
 use crate::sandbox::{Outcome, Sandbox};
-use crate::sync::thread;
+use crate::sync::{thread, witness};
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,7 +50,9 @@ pub(crate) fn refuse_reentry() -> Result<(), LockError> {
 }
 
 /// Runs `f`, which calls a participant of `plan`.
+#[track_caller]
 pub(crate) fn call<T>(plan: &PlanId, f: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    witness::about_to_block("participant");
     let _inside = Inside::enter(plan);
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         let text = panic_text(panic.as_ref());
@@ -86,11 +88,16 @@ pub(crate) fn each<T: Send>(
             .map(|(name, sandbox)| (name.clone(), call(plan, || f(name, sandbox))))
             .collect();
     }
+    let lent = witness::lend();
     thread::scope(|scope| {
         let running: Vec<_> = seats
             .into_iter()
             .map(|(name, sandbox)| {
-                let run = move || call(plan, || f(name, sandbox));
+                let lent = &lent;
+                let run = move || {
+                    let _loan = lent.hold();
+                    call(plan, || f(name, sandbox))
+                };
                 (name.clone(), scope.spawn(run))
             })
             .collect();

@@ -167,28 +167,36 @@ impl fmt::Display for Receipt {
     }
 }
 
-/// The changes of one resource as a person reads them: `2 added, 1 modified, 0 removed`, or its
-/// sections where it has some: `table users: 1 row added, 0 modified, 0 removed`.
+/// The changes of one resource as a person reads them: `2 added, 1 modified, 42 bytes`, or its
+/// sections where it has some: `table users: 1 row added`. What is zero is not told.
 #[must_use]
 pub fn summary(changes: &Changes) -> String {
     if changes.is_empty() {
         return "unchanged".to_owned();
     }
-    if !changes.sections.is_empty() {
-        let sections: Vec<String> = changes.sections.iter().map(ToString::to_string).collect();
-        return sections.join("; ");
+    let mut parts: Vec<String> = Vec::new();
+    let mut separator = "; ";
+    if changes.sections.is_empty() {
+        separator = ", ";
+        let counts = [
+            (changes.count(Action::Added), "added"),
+            (changes.count(Action::Modified), "modified"),
+            (changes.count(Action::Removed), "removed"),
+        ];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        parts.extend(counts.map(|(count, done)| format!("{count} {done}")));
+        match changes.bytes() {
+            0 => (),
+            1 => parts.push("1 byte".to_owned()),
+            bytes => parts.push(format!("{bytes} bytes")),
+        }
+    } else {
+        parts.extend(changes.sections.iter().map(ToString::to_string));
     }
-    let unlisted = match changes.unlisted {
-        0 => String::new(),
-        count => format!(", {count} with paths too long to list"),
-    };
-    format!(
-        "{} added, {} modified, {} removed, {} bytes{unlisted}",
-        changes.count(Action::Added),
-        changes.count(Action::Modified),
-        changes.count(Action::Removed),
-        changes.bytes()
-    )
+    if changes.unlisted > 0 {
+        parts.push(format!("{} more not listed", changes.unlisted));
+    }
+    parts.join(separator)
 }
 
 /// What one resource of a plan changed until now.

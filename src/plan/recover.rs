@@ -84,6 +84,7 @@ impl Locked {
                 self.sealed_before = decision.sealed;
                 self.finish_take_back()
             }
+            Some(decision) if decision.verdict == Verdict::Ask => self.finish_asked(&decision),
             Some(decision) => self.finish_commit(&decision),
         }
     }
@@ -100,6 +101,15 @@ impl Locked {
             return Err(failed(&self.plan, &name, error));
         }
         self.taken_back()?;
+        crash::point("recover.undone");
+        Ok(Recovered::Undone)
+    }
+
+    /// The marker resource was about to be asked: it alone knows the answer.
+    fn finish_asked(&mut self, decision: &Decision) -> Result<Recovered, RecoverError> {
+        if self.marker_decided(decision)? {
+            return self.finish_commit(decision);
+        }
         crash::point("recover.undone");
         Ok(Recovered::Undone)
     }
@@ -126,8 +136,8 @@ impl Locked {
     }
 
     /// A redo failed. Nobody has been told "committed" if the machine has not been started anew
-    /// since the decision (the receipt would be in the journal), so the plan can be taken back;
-    /// otherwise it stays decided and is tried again.
+    /// since the decision (the receipt would be in the journal), so the plan can be taken back,
+    /// unless a marker resource has committed; otherwise it stays decided and is tried again.
     fn cannot_redo(
         &mut self,
         failure: Failure,
@@ -135,7 +145,7 @@ impl Locked {
         redos: &BTreeMap<ResourceName, Redo>,
     ) -> Result<Recovered, RecoverError> {
         let (name, error) = failure;
-        if decision.boot != self.services.boot {
+        if decision.boot != self.services.boot || decision.verdict == Verdict::Ask {
             if matches!(error.fault, Fault::Conflict | Fault::Hazard) {
                 self.note_hazard(&error);
             }

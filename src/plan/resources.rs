@@ -26,10 +26,11 @@ pub(super) enum GuardFailure {
 }
 
 impl ResourceLocks {
-    /// Locks what `guards` of every participant name.
+    /// Locks what `guards` of every participant name. The guard of the plan is the proof that the
+    /// plan lock, which comes before, is held.
     pub(super) fn take(
         services: &Services,
-        plan: &PlanId,
+        plan: &KeyGuard<PlanId>,
         guards: Vec<(ResourceName, Outcome<Vec<Guard>>)>,
         wait: LockWait,
     ) -> Result<Self, GuardFailure> {
@@ -54,7 +55,7 @@ impl ResourceLocks {
             let lock = FileLock::acquire(file, key.as_str(), guard.shared, wait);
             files.push(lock.map_err(GuardFailure::Lock)?);
         }
-        tracing::trace!(plan.id = %plan, locks = files.len(), "resource.lock.hold");
+        tracing::trace!(plan.id = %plan.key(), locks = files.len(), "resource.lock.hold");
         Ok(Self {
             _files: files,
             _mutexes: mutexes,

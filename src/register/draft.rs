@@ -1,5 +1,6 @@
 //! Drafts: what a plan wants to put into a register, until it is committed.
 
+use super::snapshot::Held;
 use super::{Inner, Snapshot, VersionRegister};
 use std::sync::Arc;
 
@@ -27,6 +28,16 @@ impl<T> Clone for Draft<T> {
     }
 }
 
+/// What a plan asks a register to hold.
+pub(crate) struct Wish<T> {
+    /// Under which version; None leaves the version as it is.
+    pub(crate) version: Option<String>,
+    /// The generation of the row that the same plan writes, if it writes one.
+    pub(crate) stored: Option<u64>,
+    /// None asks for the state *unloaded*.
+    pub(crate) value: Option<Arc<T>>,
+}
+
 /// Why a draft did not do what was asked.
 pub(crate) enum DraftError<T> {
     /// There is no such draft.
@@ -42,9 +53,9 @@ pub(crate) enum DraftError<T> {
 impl<T> VersionRegister<T> {
     /// Begins a draft at what the register holds now, or finds the one begun already.
     pub(crate) fn begin_draft(&self, token: &str) -> Draft<T> {
-        let mut inner = self.shared.inner.write();
+        let mut inner = self.shared.inner.lock();
         let fresh = Draft {
-            base: inner.current.clone(),
+            base: self.kept(),
             wish: None,
             sealed: false,
             carried: None,
@@ -55,19 +66,29 @@ impl<T> VersionRegister<T> {
 
     /// The draft as it is now.
     pub(crate) fn draft(&self, token: &str) -> Option<Draft<T>> {
-        self.shared.inner.read().drafts.get(token).cloned()
+        self.shared.inner.lock().drafts.get(token).cloned()
+    }
+
+    /// What the register holds now, counted as a share: for somebody who keeps it.
+    fn kept(&self) -> Snapshot<T> {
+        self.snapshot().clone()
     }
 
     /// Notes what the plan wants, instead of what it wanted before.
-    pub(crate) fn wish(&self, token: &str, version: String, value: T) -> Result<(), DraftError<T>> {
-        let value = Arc::new(value);
-        let kept = Arc::clone(&value);
-        let noted = self.change(token, |_, draft| {
+    pub(crate) fn wish(&self, token: &str, wish: Wish<T>) -> Result<(), DraftError<T>> {
+        let kept = wish.value.clone();
+        let noted = self.amend(token, |_, draft| {
             if draft.sealed {
                 return Err(DraftError::Sealed);
             }
-            let base = draft.base.generation();
-            draft.wish = Some(Snapshot::new(version, base, value));
+            let version = wish.version;
+            let version = version.unwrap_or_else(|| draft.base.version().to_owned());
+            draft.wish = Some(Snapshot::of(Arc::new(Held {
+                version,
+                generation: draft.base.generation(),
+                stored: wish.stored,
+                value: wish.value,
+            })));
             Ok(())
         });
         // A value that was refused goes here, not under the latch.
@@ -77,7 +98,7 @@ impl<T> VersionRegister<T> {
 
     /// Seals the wish.
     pub(crate) fn seal_draft(&self, token: &str) -> Result<Draft<T>, DraftError<T>> {
-        self.change(token, |_, draft| {
+        self.amend(token, |_, draft| {
             draft.sealed = true;
             Ok(draft.clone())
         })
@@ -85,7 +106,7 @@ impl<T> VersionRegister<T> {
 
     /// Unseals the wish and gives the promise back.
     pub(crate) fn unseal_draft(&self, token: &str) -> Result<(), DraftError<T>> {
-        self.change(token, |inner, draft| {
+        self.amend(token, |inner, draft| {
             draft.sealed = false;
             inner.withdraw(token);
             Ok(())
@@ -95,9 +116,10 @@ impl<T> VersionRegister<T> {
     /// Promises the next change to this draft: nobody else can change the register until the draft
     /// was carried out, restored, unsealed or ended.
     pub(crate) fn promise(&self, token: &str) -> Result<(), DraftError<T>> {
-        self.change(token, |inner, draft| {
-            if inner.current.generation() != draft.base.generation() {
-                return Err(DraftError::Moved(inner.current.clone()));
+        self.amend(token, |inner, draft| {
+            let now = self.snapshot();
+            if now.generation() != draft.base.generation() {
+                return Err(DraftError::Moved(now.clone()));
             }
             if inner
                 .promised
@@ -113,12 +135,12 @@ impl<T> VersionRegister<T> {
 
     /// Gives the promise back, if this draft has it.
     pub(crate) fn withdraw(&self, token: &str) {
-        self.shared.inner.write().withdraw(token);
+        self.shared.inner.lock().withdraw(token);
     }
 
     /// Puts the wish into the register, once.
     pub(crate) fn carry_out(&self, token: &str) -> Result<(), DraftError<T>> {
-        self.change(token, |inner, draft| {
+        self.amend(token, |inner, draft| {
             if draft.carried.is_some() {
                 return Ok(());
             }
@@ -126,12 +148,13 @@ impl<T> VersionRegister<T> {
                 inner.withdraw(token);
                 return Ok(());
             };
-            if inner.current.generation() != draft.base.generation() {
-                return Err(DraftError::Moved(inner.current.clone()));
+            let now = self.snapshot();
+            if now.generation() != draft.base.generation() {
+                return Err(DraftError::Moved(now.clone()));
             }
             let ours = draft.base.generation() + 1;
-            let old = std::mem::replace(&mut inner.current, wish.as_generation(ours));
-            draft.carried = Some((old, ours));
+            let old = self.shared.current.replace(wish.as_generation(ours));
+            draft.carried = Some((Snapshot::of(old), ours));
             inner.withdraw(token);
             Ok(())
         })
@@ -139,16 +162,19 @@ impl<T> VersionRegister<T> {
 
     /// Puts back what the wish displaced, as a later change, if the register still holds ours.
     pub(crate) fn restore(&self, token: &str) -> Result<(), DraftError<T>> {
-        self.change(token, |inner, draft| {
+        self.amend(token, |inner, draft| {
             inner.withdraw(token);
             let Some((old, ours)) = &draft.carried else {
                 return Ok(());
             };
-            if inner.current.generation() != *ours {
-                return Err(DraftError::Moved(inner.current.clone()));
+            let now = self.snapshot();
+            if now.generation() != *ours {
+                return Err(DraftError::Moved(now.clone()));
             }
-            inner.current = old.as_generation(ours + 1);
-            draft.base = inner.current.clone();
+            let restored = old.as_generation(ours + 1);
+            draft.base = Snapshot::of(Arc::clone(&restored));
+            // Ours goes with the snapshot that `amend` took before, after the latch.
+            drop(self.shared.current.replace(restored));
             draft.carried = None;
             Ok(())
         })
@@ -156,24 +182,25 @@ impl<T> VersionRegister<T> {
 
     /// Forgets the draft, and its promise with it.
     pub(crate) fn end_draft(&self, token: &str) {
-        let mut inner = self.shared.inner.write();
+        let mut inner = self.shared.inner.lock();
         inner.withdraw(token);
         let ended = inner.drafts.remove(token);
         drop(inner);
         drop(ended);
     }
 
-    /// Changes one draft under the latch; whatever it let go of is dropped after it.
-    fn change<R>(
+    /// Changes one draft under the latch; whatever it let go of is dropped after it, for what was
+    /// there before is kept until then.
+    fn amend<R>(
         &self,
         token: &str,
         f: impl FnOnce(&mut Inner<T>, &mut Draft<T>) -> Result<R, DraftError<T>>,
     ) -> Result<R, DraftError<T>> {
-        let mut inner = self.shared.inner.write();
+        let mut inner = self.shared.inner.lock();
         let Some(before) = inner.drafts.get(token).cloned() else {
             return Err(DraftError::Unknown);
         };
-        let current = inner.current.clone();
+        let current = self.kept();
         let mut draft = before.clone();
         let outcome = f(&mut inner, &mut draft);
         let replaced = inner.drafts.insert(token.to_owned(), draft);

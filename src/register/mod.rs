@@ -1,20 +1,28 @@
 //! A versioned value that many threads read while it is replaced.
 //!
 //! A [`VersionRegister`] holds one immutable triple of version, value and generation behind one
-//! pointer. A reader takes a [`Snapshot`] and keeps it for as long as it likes; it never sees the
-//! version of one value with another. Replacing is compare-and-swap on the generation, which grows
-//! with each change and never comes back.
+//! pointer. A reader takes a [`Snapshot`] without waiting and keeps it for as long as it likes; it
+//! never sees the version of one value with another. Replacing is compare-and-swap on the
+//! generation, which grows with each change and never comes back. Loading happens outside of every
+//! lock, and *unloaded* is a state of its own.
+//!
+//! Several processes agree through a row of a database: [`VersionRegister::refresh`].
 
 use crate::clock;
 use crate::error::{Explain, Stage};
-use crate::sync::{Rank, RwLock};
+use crate::sync::{Mutex, Rank, Swap, witness};
+use snapshot::Held;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 mod draft;
+mod snapshot;
+mod stored;
 
-pub(crate) use draft::{Draft, DraftError};
+pub(crate) use draft::{Draft, DraftError, Wish};
+pub use snapshot::Snapshot;
+pub use stored::{Refreshed, Stored};
 
 /// A value under a version, replaced as one. Cheap to clone; clones are the same register.
 pub struct VersionRegister<T> {
@@ -23,26 +31,19 @@ pub struct VersionRegister<T> {
 
 struct Shared<T> {
     id: String,
-    /// A leaf latch, held to look or to swap; no value is dropped under it.
-    inner: RwLock<Inner<T>>,
+    /// What readers look at. It changes only under the latch below.
+    current: Swap<Held<T>>,
+    /// A leaf latch, held to compare and swap, never by a reader; no value is loaded or dropped
+    /// under it.
+    inner: Mutex<Inner<T>>,
 }
 
 struct Inner<T> {
-    current: Snapshot<T>,
     /// The token of the draft that was promised the next change.
     promised: Option<String>,
+    /// True while a refresh loads.
+    loading: bool,
     drafts: BTreeMap<String, Draft<T>>,
-}
-
-/// What a register held at one instant.
-pub struct Snapshot<T> {
-    held: Arc<Held<T>>,
-}
-
-struct Held<T> {
-    version: String,
-    generation: u64,
-    value: Arc<T>,
 }
 
 /// Why a register was not changed.
@@ -88,60 +89,36 @@ impl Explain for RegisterError {
     }
 }
 
-impl<T> Clone for Snapshot<T> {
-    fn clone(&self) -> Self {
-        Self {
-            held: Arc::clone(&self.held),
+/// Why [`VersionRegister::activate_with`] changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActivateError<E> {
+    /// The register refused.
+    #[error(transparent)]
+    Refused(#[from] RegisterError),
+    /// The loader failed; what it said.
+    #[error("the value could not be loaded: {0}")]
+    Load(E),
+}
+
+impl<E: fmt::Debug + fmt::Display> Explain for ActivateError<E> {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refused) => refused.code(),
+            Self::Load(_) => "register-load-failed",
         }
     }
-}
-
-impl<T> fmt::Debug for Snapshot<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot")
-            .field("version", &self.held.version)
-            .field("generation", &self.held.generation)
-            .finish_non_exhaustive()
+    fn is_retryable(&self) -> bool {
+        matches!(self, Self::Refused(refused) if refused.is_retryable())
     }
-}
-
-impl<T> Snapshot<T> {
-    fn new(version: String, generation: u64, value: Arc<T>) -> Self {
-        let held = Arc::new(Held {
-            version,
-            generation,
-            value,
-        });
-        Self { held }
+    fn next_step(&self) -> String {
+        match self {
+            Self::Refused(refused) => refused.next_step(),
+            Self::Load(_) => "nothing has changed; see what the loader said".to_owned(),
+        }
     }
-
-    /// The version.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.held.version
-    }
-
-    /// The value.
-    #[must_use]
-    pub fn value(&self) -> &T {
-        &self.held.value
-    }
-
-    /// The value, to keep beyond the snapshot.
-    #[must_use]
-    pub fn shared(&self) -> Arc<T> {
-        Arc::clone(&self.held.value)
-    }
-
-    /// Which change of the register brought it: 1 is what the register was made with.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.held.generation
-    }
-
-    /// The same version and value as a later change.
-    fn as_generation(&self, generation: u64) -> Self {
-        Self::new(self.held.version.clone(), generation, self.shared())
+    fn stage(&self) -> Option<Stage> {
+        None
     }
 }
 
@@ -166,15 +143,32 @@ impl<T> VersionRegister<T> {
     /// A register that holds `value` under `version`, at generation 1.
     #[must_use]
     pub fn new(version: impl Into<String>, value: T) -> Self {
+        Self::holding(version.into(), Some(Arc::new(value)))
+    }
+
+    /// A register that holds no value yet, at generation 1.
+    #[must_use]
+    pub fn unloaded() -> Self {
+        Self::holding(String::new(), None)
+    }
+
+    fn holding(version: String, value: Option<Arc<T>>) -> Self {
+        let held = Held {
+            version,
+            generation: 1,
+            stored: None,
+            value,
+        };
         let inner = Inner {
-            current: Snapshot::new(version.into(), 1, Arc::new(value)),
             promised: None,
+            loading: false,
             drafts: BTreeMap::new(),
         };
         Self {
             shared: Arc::new(Shared {
                 id: clock::fresh_token(),
-                inner: RwLock::new(Rank::Leaf, "register", inner),
+                current: Swap::new(Arc::new(held)),
+                inner: Mutex::new(Rank::Leaf, "register", inner),
             }),
         }
     }
@@ -185,14 +179,15 @@ impl<T> VersionRegister<T> {
         &self.shared.id
     }
 
-    /// What the register holds now.
+    /// What the register holds now. Takes no lock and waits for nobody.
     #[must_use]
+    #[inline]
     pub fn snapshot(&self) -> Snapshot<T> {
-        self.shared.inner.read().current.clone()
+        Snapshot::loaded(self.shared.current.load())
     }
 
     /// Replaces version and value if nobody else did since `expected_generation`; answers the new
-    /// generation. A refusal changes nothing.
+    /// generation. A refusal changes nothing. Takes the register's latch for the swap.
     ///
     /// # Errors
     /// [`RegisterError::Moved`] if the register has another generation,
@@ -203,25 +198,91 @@ impl<T> VersionRegister<T> {
         version: impl Into<String>,
         value: Arc<T>,
     ) -> Result<u64, RegisterError> {
-        let version = version.into();
-        let mut inner = self.shared.inner.write();
-        let found = inner.current.generation();
-        if found != expected_generation {
-            return Err(RegisterError::Moved {
-                expected: expected_generation,
-                found,
-                version: inner.current.version().to_owned(),
-            });
+        self.change(expected_generation, version.into(), Some(value))
+    }
+
+    /// As [`VersionRegister::activate`], with the value that `load` gives. It is called without any
+    /// lock, only if the register is as expected, and may take as long as it likes: readers go on,
+    /// and so do other activations, in which case this one is refused in the end.
+    ///
+    /// # Errors
+    /// [`ActivateError::Load`] with what `load` returned, [`ActivateError::Refused`] as `activate`.
+    /// Nothing has changed then.
+    ///
+    /// # Panics
+    /// In a debug build, if the calling thread holds a latch of this crate.
+    pub fn activate_with<E>(
+        &self,
+        expected_generation: u64,
+        version: impl Into<String>,
+        load: impl FnOnce() -> Result<Arc<T>, E>,
+    ) -> Result<u64, ActivateError<E>> {
+        self.expect(expected_generation)?;
+        witness::about_to_block("loading the value of a register");
+        let value = load().map_err(ActivateError::Load)?;
+        Ok(self.activate(expected_generation, version, value)?)
+    }
+
+    /// Takes the value out if nobody else changed the register since `expected_generation`; answers
+    /// the new generation. The version stays, to say what was unloaded; snapshots taken before keep
+    /// the value. Takes the register's latch for the swap.
+    ///
+    /// # Errors
+    /// As [`VersionRegister::activate`].
+    pub fn unload(&self, expected_generation: u64) -> Result<u64, RegisterError> {
+        let version = self.snapshot().version().to_owned();
+        self.change(expected_generation, version, None)
+    }
+
+    fn change(
+        &self,
+        expected: u64,
+        version: String,
+        value: Option<Arc<T>>,
+    ) -> Result<u64, RegisterError> {
+        let held = Held {
+            version,
+            generation: expected.saturating_add(1),
+            stored: None,
+            value,
+        };
+        let now = self.replace(expected, Arc::new(held))?;
+        Ok(now.generation())
+    }
+
+    /// Refuses unless the register is at this generation.
+    fn expect(&self, expected: u64) -> Result<(), RegisterError> {
+        let current = self.shared.current.load();
+        if current.generation == expected {
+            return Ok(());
         }
-        if inner.promised.is_some() {
-            return Err(RegisterError::Promised);
+        Err(RegisterError::Moved {
+            expected,
+            found: current.generation,
+            version: current.version.clone(),
+        })
+    }
+
+    /// The one compare-and-swap: puts `next` in if the register is at `expected` and promised to
+    /// nobody.
+    fn replace(&self, expected: u64, next: Arc<Held<T>>) -> Result<Snapshot<T>, RegisterError> {
+        let inner = self.shared.inner.lock();
+        let refusal = match self.expect(expected) {
+            Ok(()) if inner.promised.is_none() => None,
+            Ok(()) => Some(RegisterError::Promised),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = refusal {
+            // A value may take its time to go, or look into this register: not under the latch.
+            drop(inner);
+            drop(next);
+            return Err(error);
         }
-        let next = Snapshot::new(version, found + 1, value);
-        let old = std::mem::replace(&mut inner.current, next);
+        let now = Snapshot::of(Arc::clone(&next));
+        let old = self.shared.current.replace(next);
         drop(inner);
-        // A value may take its time to go, or look into this register: not under the latch.
         drop(old);
-        Ok(found + 1)
+        Ok(now)
     }
 }
 

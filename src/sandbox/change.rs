@@ -80,7 +80,8 @@ fn is_zero(count: &u64) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Section {
-    /// What kind of part it is: `branch`, `table`, `schema`.
+    /// What kind of part it is: `branch`, `table`, `schema`; `whole` for one that was not looked
+    /// into, with its kind as the unit.
     pub what: String,
     /// Which one, escaped for display: `refs/heads/main`, `users`.
     pub name: String,
@@ -123,30 +124,44 @@ impl Section {
 }
 
 impl fmt::Display for Section {
-    /// `table users: 2 rows added, 1 modified, 0 removed`, or `branch refs/heads/main: 1a2b3c4d5e6f
-    /// -> 9f8e7d6c5b4a, 1 file added, ...`.
+    /// `table users: 2 rows added, 1 modified`, or `branch main: 1 file added on top of
+    /// 1a2b3c4d5e6f`, or, once it has moved, `branch main: 1 file added, 1a2b3c4d5e6f ->
+    /// 9f8e7d6c5b4a`. What is zero is not told.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |id: &str| id.get(..12).unwrap_or(id).to_owned();
-        write!(f, "{} {}: ", self.what, self.name)?;
-        match (&self.from, &self.to) {
-            (Some(from), Some(to)) => write!(f, "{} -> {}, ", short(from), short(to))?,
-            (Some(from), None) => write!(f, "on top of {}, ", short(from))?,
-            (None, Some(to)) => write!(f, "-> {}, ", short(to))?,
-            (None, None) => (),
+        let name = self.name.strip_prefix("refs/heads/").unwrap_or(&self.name);
+        if self.what == "whole" {
+            return write!(f, "{} {name}: changed as a whole", self.unit);
         }
-        let plural = if self.added == 1 { "" } else { "s" };
-        let Self {
-            unit,
-            added,
-            modified,
-            removed,
-            ..
-        } = self;
-        write!(
-            f,
-            "{added} {unit}{plural} added, {modified} modified, {removed} removed"
-        )
+        write!(f, "{} {name}: ", self.what)?;
+        let counts = [
+            (self.added, "added"),
+            (self.modified, "modified"),
+            (self.removed, "removed"),
+        ];
+        let mut told = 0;
+        for (count, done) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            match told {
+                0 => write!(f, "{} {done}", counted(count, &self.unit))?,
+                _ => write!(f, ", {count} {done}")?,
+            }
+            told += 1;
+        }
+        if told == 0 {
+            f.write_str("changed")?;
+        }
+        match (&self.from, &self.to) {
+            (Some(from), Some(to)) => write!(f, ", {} -> {}", short(from), short(to)),
+            (Some(from), None) => write!(f, " on top of {}", short(from)),
+            (None, Some(to)) => write!(f, ", now {}", short(to)),
+            (None, None) => Ok(()),
+        }
     }
+}
+
+/// A number with its unit, in the singular where it is one: `1 row`, `2 rows`.
+fn counted(count: u64, unit: &str) -> String {
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Everything a plan changed in one resource.
@@ -158,7 +173,7 @@ pub struct Changes {
     /// The same in the resource's own terms, for kinds that have parts: branches, tables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sections: Vec<Section>,
-    /// How many more places were changed whose paths are too long to be listed.
+    /// How many more places were changed that are not listed: too many, or with too long a path.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unlisted: u64,
     /// What a person should know: things left out, links broken, bits dropped.
@@ -186,5 +201,36 @@ impl Changes {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.entries.iter().map(|change| change.bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_reads_like_a_sentence() {
+        let mut table = Section::new("table", "users", "row");
+        assert_eq!(table.to_string(), "table users: changed");
+        table.count(Action::Removed);
+        assert_eq!(table.to_string(), "table users: 1 row removed");
+        table.count(Action::Added);
+        table.count(Action::Added);
+        assert_eq!(table.to_string(), "table users: 2 rows added, 1 removed");
+        let mut whole = Section::new("whole", "users", "table");
+        whole.count(Action::Modified);
+        assert_eq!(whole.to_string(), "table users: changed as a whole");
+        let mut branch = Section::new("branch", "refs/heads/main", "file");
+        branch.count(Action::Modified);
+        branch.from = Some("1a2b3c4d5e6f7a8b".to_owned());
+        assert_eq!(
+            branch.to_string(),
+            "branch main: 1 file modified on top of 1a2b3c4d5e6f"
+        );
+        branch.to = Some("9f8e7d6c5b4a3f2e".to_owned());
+        assert_eq!(
+            branch.to_string(),
+            "branch main: 1 file modified, 1a2b3c4d5e6f -> 9f8e7d6c5b4a"
+        );
     }
 }

@@ -40,10 +40,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 mod change;
 pub mod directory;
+pub mod git;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod value;
 
 pub use change::{Action, Change, Changes, Section};
 pub use directory::Directory;
+pub use git::Git;
+#[cfg(feature = "sqlite")]
+pub use sqlite::Sqlite;
 pub use value::Value;
 
 /// The outcome of a participant's step.
@@ -74,6 +80,28 @@ pub trait Resource: fmt::Debug + Send + Sync {
     /// True if its sandboxes die with this process and need no files.
     fn is_volatile(&self) -> bool {
         false
+    }
+}
+
+impl<R: Resource + ?Sized> Resource for Box<R> {
+    fn kind(&self) -> &'static str {
+        (**self).kind()
+    }
+
+    fn name(&self) -> Option<&ResourceName> {
+        (**self).name()
+    }
+
+    fn identify(&self) -> Outcome<Identity> {
+        (**self).identify()
+    }
+
+    fn open(&self, place: &Place, work: &Work<'_>) -> Outcome<Box<dyn Sandbox>> {
+        (**self).open(place, work)
+    }
+
+    fn is_volatile(&self) -> bool {
+        (**self).is_volatile()
     }
 }
 
@@ -196,11 +224,11 @@ impl<'a> Work<'a> {
         self.keep_theirs
     }
 
-    /// Reports a step. Cheap enough to be called for every entry of a tree.
+    /// For somebody who waits and has no step to report.
     ///
     /// # Errors
     /// [`Fault::Interrupted`] if the caller asked to stop.
-    pub fn step(&self, done: u64, total: u64, unit: &'static str) -> Outcome<()> {
+    pub fn stopped(&self) -> Outcome<()> {
         if self
             .cancelled
             .is_some_and(|flag| flag.load(Ordering::Relaxed))
@@ -210,6 +238,15 @@ impl<'a> Work<'a> {
                 "stopped on request",
             ));
         }
+        Ok(())
+    }
+
+    /// Reports a step. Cheap enough to be called for every entry of a tree.
+    ///
+    /// # Errors
+    /// [`Fault::Interrupted`] if the caller asked to stop.
+    pub fn step(&self, done: u64, total: u64, unit: &'static str) -> Outcome<()> {
+        self.stopped()?;
         if let Some(observer) = self.observer {
             observer(Progress { done, total, unit });
         }

@@ -1,15 +1,21 @@
 //! The only door to latches, channels and threads.
 //!
 //! Every latch has a [`Rank`], and a debug build checks every acquisition against the declared
-//! [order]. An executor that embeds this crate may give its own locks a rank here, or note them with
-//! [`witness::enter`], and has them checked together with ours.
+//! [order]. A program that embeds this crate declares its own locks with [`order::Order`], or notes
+//! them with [`witness::enter`], and has them checked together with ours: at each acquisition by the
+//! [witness], over whole runs by the [analysis], and where it wants to in types, by [level].
 
+pub mod analysis;
+mod host;
 mod latch;
+pub mod level;
 pub mod order;
+mod swap;
 pub mod witness;
 
 pub use latch::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
 pub use order::Rank;
+pub(crate) use swap::{Loaded, Swap};
 
 /// Threads.
 pub mod thread {

@@ -3,6 +3,7 @@
 //! `docs/lock-order.md` is generated from [`ORDER`], and the [witness](super::witness) refuses
 //! every acquisition that [`allows`] does not permit.
 
+pub use super::host::{Class, Host, Order};
 use std::fmt;
 
 /// The place of a lock in the order, outermost first.
@@ -12,16 +13,18 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Rank {
-    /// A host's own lock, held around calls into this crate; ordered by its number.
-    HostOuter(u16),
+    /// A host's own lock, held around calls into this crate; ordered by its [`Order`].
+    HostOuter(Host),
     /// The lock of one plan.
     Plan,
     /// The lock of one real thing.
     Resource,
-    /// A host's own lock, taken inside a participant; ordered by its number.
-    HostInner(u16),
+    /// A host's own lock, taken inside a participant; ordered by its [`Order`].
+    HostInner(Host),
     /// The lock of one job: who may own or remove it.
     Job,
+    /// A host's own short latch; ordered by its [`Order`].
+    HostLatch(Host),
     /// The table of plans.
     Registry,
     /// A short latch around a queue, a list or a cell.
@@ -40,21 +43,57 @@ impl Rank {
             Self::Resource => &RESOURCE,
             Self::HostInner(_) => &HOST_INNER,
             Self::Job => &JOB,
+            Self::HostLatch(_) => &HOST_LATCH,
             Self::Registry => &REGISTRY,
             Self::Leaf => &LEAF,
             Self::Core => &CORE,
         }
     }
+
+    /// The rank of a host, if it is one.
+    pub(super) fn host(&self) -> Option<&Host> {
+        match self {
+            Self::HostOuter(host) | Self::HostInner(host) | Self::HostLatch(host) => Some(host),
+            _ => None,
+        }
+    }
+
+    /// Its name: as its host declared it, or as [`ORDER`] has it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.host().map_or(self.row().name, Host::name)
+    }
+
+    /// What a lock of this rank protects.
+    #[must_use]
+    pub fn protects(&self) -> &'static str {
+        self.host().map_or(self.row().protects, Host::protects)
+    }
+
+    /// Whether it may be held while the thread blocks on files or on other processes.
+    #[must_use]
+    pub fn across_io(&self) -> bool {
+        self.row().across_io
+    }
+
+    /// Whether several may be held at once, in ascending order of their keys.
+    #[must_use]
+    pub fn several(&self) -> bool {
+        self.host().map_or(self.row().several, Host::keyed)
+    }
+
+    /// The names of the ranks that may be taken while it is held.
+    #[must_use]
+    pub fn then(&self) -> Vec<&'static str> {
+        let row = self.row();
+        self.host()
+            .map_or_else(|| row.then.to_vec(), |host| host.then(row))
+    }
 }
 
 impl fmt::Display for Rank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::HostOuter(number) | Self::HostInner(number) => {
-                write!(f, "{}({number})", self.row().name)
-            }
-            _ => f.write_str(self.row().name),
-        }
+        f.write_str(self.name())
     }
 }
 
@@ -68,8 +107,7 @@ pub struct Row {
     pub protects: &'static str,
     /// Whether it may be held while the thread blocks on files or on other processes.
     pub across_io: bool,
-    /// Whether several may be held at once, in ascending order of their keys (or, for a host's
-    /// locks, of their numbers).
+    /// Whether several may be held at once, in ascending order of their keys.
     pub several: bool,
     /// The names of the ranks that may be taken while it is held.
     pub then: &'static [&'static str],
@@ -85,6 +123,7 @@ const HOST_OUTER: Row = Row {
         "resource",
         "host-inner",
         "job",
+        "host-latch",
         "registry",
         "leaf",
         "core",
@@ -95,27 +134,49 @@ const PLAN: Row = Row {
     protects: "one plan, for the whole of an operation; among processes by a lease on a file",
     across_io: true,
     several: true,
-    then: &["resource", "host-inner", "job", "registry", "leaf", "core"],
+    then: &[
+        "resource",
+        "host-inner",
+        "job",
+        "host-latch",
+        "registry",
+        "leaf",
+        "core",
+    ],
 };
 const RESOURCE: Row = Row {
     name: "resource",
     protects: "one real thing, from validate to apply; among stores by a lock on its identity",
     across_io: true,
     several: true,
-    then: &["host-inner", "job", "registry", "leaf", "core"],
+    then: &[
+        "host-inner",
+        "job",
+        "host-latch",
+        "registry",
+        "leaf",
+        "core",
+    ],
 };
 const HOST_INNER: Row = Row {
     name: "host-inner",
     protects: "whatever a participant of the embedding program guards",
     across_io: true,
     several: true,
-    then: &["job", "registry", "leaf", "core"],
+    then: &["job", "host-latch", "registry", "leaf", "core"],
 };
 const JOB: Row = Row {
     name: "job",
     protects: "who owns or removes one job; among processes by a lease on a file",
     across_io: true,
     several: true,
+    then: &["host-latch", "registry", "leaf", "core"],
+};
+const HOST_LATCH: Row = Row {
+    name: "host-latch",
+    protects: "a queue, a list or a cell of the embedding program",
+    across_io: false,
+    several: false,
     then: &["registry", "leaf", "core"],
 };
 const REGISTRY: Row = Row {
@@ -142,7 +203,7 @@ const CORE: Row = Row {
 
 /// Every rank, outermost first.
 pub const ORDER: &[Row] = &[
-    HOST_OUTER, PLAN, RESOURCE, HOST_INNER, JOB, REGISTRY, LEAF, CORE,
+    HOST_OUTER, PLAN, RESOURCE, HOST_INNER, JOB, HOST_LATCH, REGISTRY, LEAF, CORE,
 ];
 
 /// True if a lock of rank `taken` may be taken while one of rank `held` is held.
@@ -150,8 +211,10 @@ pub const ORDER: &[Row] = &[
 /// For two keyed locks of one rank the answer depends on their keys and is not given here.
 #[must_use]
 pub fn allows(held: Rank, taken: Rank) -> bool {
-    if held.row().name == taken.row().name {
-        return held < taken;
+    if let (Some(one), Some(other)) = (held.host(), taken.host())
+        && held.row().name == taken.row().name
+    {
+        return one.is_before(other);
     }
     held.row().then.contains(&taken.row().name)
 }
@@ -160,14 +223,22 @@ pub fn allows(held: Rank, taken: Rank) -> bool {
 mod tests {
     use super::*;
 
-    const ALL: [Rank; 10] = [
-        Rank::HostOuter(0),
-        Rank::HostOuter(1),
+    const HOST: Order = Order::new(&[
+        Class::around("a", ""),
+        Class::around("b", ""),
+        Class::inside("c", ""),
+        Class::inside("d", ""),
+        Class::latch("e", ""),
+    ]);
+    const ALL: [Rank; 11] = [
+        HOST.rank("a"),
+        HOST.rank("b"),
         Rank::Plan,
         Rank::Resource,
-        Rank::HostInner(0),
-        Rank::HostInner(7),
+        HOST.rank("c"),
+        HOST.rank("d"),
         Rank::Job,
+        HOST.rank("e"),
         Rank::Registry,
         Rank::Leaf,
         Rank::Core,

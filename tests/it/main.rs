@@ -10,10 +10,28 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod commit;
+mod compile;
+mod conformance;
 mod crash;
+mod git;
+mod git_checkout;
 mod jobs;
+#[cfg(all(feature = "cli", debug_assertions))]
+mod locks;
 mod manager;
+mod marker;
+#[cfg(feature = "sqlite")]
+mod mixed;
+#[cfg(feature = "sqlite")]
+mod model;
+#[cfg(feature = "sqlite")]
 mod pipelines;
 mod processes;
+#[cfg(feature = "sqlite")]
+mod register;
+#[cfg(feature = "sqlite")]
+mod router;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod support;
 mod tidy;

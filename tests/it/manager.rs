@@ -251,7 +251,7 @@ fn a_value_and_a_directory_change_together_or_not_at_all() {
     write(&site.path().join("a"), "newer");
     value.set("v2", "two".to_owned()).unwrap();
     assert_eq!(manager.commit_all(&id).unwrap().resources().len(), 2);
-    assert_eq!(register.snapshot().value(), "two");
+    assert_eq!(register.snapshot().value().unwrap(), "two");
     assert_eq!(std::fs::read(home.real().join("a")).unwrap(), b"newer");
 }
 

@@ -61,6 +61,19 @@ fn not_found(program: &OsStr) -> Own {
     }
 }
 
+/// What points git at a repository whatever directory it runs in: set, for example, in a hook.
+const GIT_VARIABLES: [&str; 9] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+];
+
 /// A CMD that is ready to be started in a plan.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -95,11 +108,18 @@ impl Job {
                 command.env(variable, path);
             }
         }
-        let mut directories = sandboxes.iter().filter(|sandbox| sandbox.kind == "dir");
-        if let (Some(only), None) = (directories.next(), directories.next())
+        let is_tree = |sandbox: &&SandboxStatus| matches!(&*sandbox.kind, "dir" | "git");
+        let mut trees = sandboxes.iter().filter(is_tree);
+        if let (Some(only), None) = (trees.next(), trees.next())
             && let Some(path) = &only.path
         {
             command.current_dir(path).env("PWD", path);
+        }
+        if sandboxes.iter().any(|sandbox| sandbox.kind == "git") {
+            // Otherwise a git that CMD runs in its sandbox would change the real repository.
+            for variable in GIT_VARIABLES {
+                command.env_remove(variable);
+            }
         }
         if session.context.out.is_json() {
             let stderr = io::stderr().as_fd().try_clone_to_owned();

@@ -16,12 +16,22 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// Counts the files below `root`. Never follows a link; what cannot be read is not counted.
+    /// Counts the files below `root`, or `root` itself if it is a file. Never follows a link; what
+    /// cannot be read is not counted.
     pub(crate) fn of(root: &Path) -> Self {
         let mut size = Self {
             whole: true,
             ..Self::default()
         };
+        if let Ok(found) = std::fs::symlink_metadata(root)
+            && found.is_file()
+        {
+            return Self {
+                bytes: found.len(),
+                entries: 1,
+                ..size
+            };
+        }
         let mut waiting: Vec<PathBuf> = vec![root.to_owned()];
         while let Some(directory) = waiting.pop() {
             let Ok(entries) = std::fs::read_dir(&directory) else {
@@ -90,6 +100,8 @@ mod tests {
             }
         );
         assert_eq!(size.in_words(), "5 B");
+        let file = Size::of(&home.path().join("d/f"));
+        assert_eq!((file.bytes, file.entries, file.whole), (5, 1, true));
         assert_eq!(Size::of(&home.path().join("none")).in_words(), "0 B+");
     }
 }

@@ -1,5 +1,6 @@
 //! Words for people: times, ages, sizes, and text that cannot do harm to a terminal.
 
+use comfy_table::{Table, presets};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -14,6 +15,29 @@ pub(crate) fn clean(text: &str) -> String {
         }
     }
     cleaned
+}
+
+/// The same on one line: for a cell of a table, or an item of a list.
+pub(crate) fn one_line(text: &str) -> String {
+    clean(text).replace('\n', "\\n")
+}
+
+/// Rows with their columns aligned, without blanks at the ends of lines.
+pub(crate) fn aligned(rows: impl IntoIterator<Item = Vec<String>>) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for row in rows {
+        table.add_row(row.iter().map(|cell| one_line(cell)));
+    }
+    let lines = table.to_string();
+    // The table puts one blank before each line.
+    let line = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned();
+    lines.lines().map(line).collect()
+}
+
+/// A number with its unit, in the singular where it is one: `1 sandbox`, `2 files`.
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// A path for people: printable UTF-8 as it is, everything else escaped.
@@ -77,6 +101,14 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_a_terminal() {
         assert_eq!(clean("a\x1b[31mb\r\n\u{85}c"), "a\\u{1b}[31mb\\r\n\\u{85}c");
+    }
+
+    #[test]
+    fn columns_are_aligned_and_a_cell_is_one_line() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let lines = aligned([row(["a", "b\nc", "x"]), row(["long", "", "y"])]);
+        assert_eq!(lines, ["a     b\\nc  x", "long        y"]);
+        assert!(aligned([]).is_empty());
     }
 
     #[test]

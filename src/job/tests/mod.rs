@@ -251,6 +251,27 @@ fn a_removed_job_does_not_come_back(jobs: &JobStore) {
     reborn.cancelled().unwrap();
 }
 
+fn a_job_that_is_not_over_is_kept(jobs: &JobStore) {
+    jobs.create(&id("waits"), new()).unwrap();
+    drop(begun(jobs, "halts"));
+    let names = [id("waits"), id("halts")];
+    let pruned = jobs.prune(&Prune::all().ids(names.clone())).unwrap();
+    let [waits, halts] = names;
+    assert_eq!(
+        pruned.kept,
+        [
+            (waits.clone(), JobState::Queued),
+            (halts.clone(), JobState::Interrupted)
+        ]
+    );
+    let swept = jobs.prune(&Prune::all()).unwrap().removed;
+    assert!(!swept.contains(&waits) && !swept.contains(&halts));
+    jobs.cancel(&waits).unwrap();
+    jobs.cancel(&halts).unwrap();
+    let swept = jobs.prune(&Prune::all()).unwrap().removed;
+    assert!(swept.contains(&waits) && swept.contains(&halts));
+}
+
 /// A newer planbox may file what this one does not know; numbers are larger than any machine word.
 fn what_is_not_known_here_survives(jobs: &JobStore) {
     const RECORD: &str = r#"{"big":123456789012345678901234567890,"extra":{"mine":1e400},"kind":"k","later":{"b":2,"a":[1.10]}}"#;
@@ -432,6 +453,7 @@ fn suite(jobs: &JobStore) {
     an_attempt_without_an_owner_is_interrupted(jobs);
     a_patch_for_another_revision_is_refused(jobs);
     a_removed_job_does_not_come_back(jobs);
+    a_job_that_is_not_over_is_kept(jobs);
     what_is_not_known_here_survives(jobs);
     a_secret_is_never_stored(jobs);
     what_is_too_large_or_unnamed_is_refused(jobs);

@@ -18,15 +18,19 @@ const FIELD: u64 = 100;
 fn count_in_fields(jobs: &JobStore) {
     let job = id("counted");
     jobs.create(&job, new()).unwrap();
-    let add = |field: &str| {
-        // A counter is a read and a write: the revision says whether somebody was in between.
+    // A counter is a read and a write. Both adders have read before either writes: the revision
+    // tells one of them that the other was there.
+    let together = std::sync::Barrier::new(2);
+    let add = || {
+        let mut meet = true;
         loop {
             let seen = jobs.read(&job).unwrap().unwrap();
-            let count = seen
-                .extra
-                .get(field)
-                .map_or(0, |count| count.parse::<u64>().unwrap());
-            let patch = JobPatch::new().set(field, &(count + 1));
+            let count = seen.extra.get("shared");
+            let count = count.map_or(0, |count| count.parse::<u64>().unwrap());
+            if std::mem::take(&mut meet) {
+                together.wait();
+            }
+            let patch = JobPatch::new().set("shared", &(count + 1));
             match jobs.update_if(&job, seen.revision, patch) {
                 Ok(_) => break,
                 Err(JobError::Changed { .. }) => {}
@@ -43,8 +47,8 @@ fn count_in_fields(jobs: &JobStore) {
                 }
             });
         }
-        scope.spawn(|| (0..WRITES / 4).for_each(|_| add("shared")));
-        scope.spawn(|| (0..WRITES / 4).for_each(|_| add("shared")));
+        scope.spawn(|| (0..WRITES / 4).for_each(|_| add()));
+        scope.spawn(|| (0..WRITES / 4).for_each(|_| add()));
     });
     let end = jobs.read(&job).unwrap().unwrap();
     for writer in 0..WRITERS {
@@ -83,7 +87,7 @@ fn fields_that_survive(with_lock: bool) -> usize {
     let dir = tempfile::TempDir::new().unwrap();
     let path = dir.path().join("jobs.json");
     std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), b"{}").unwrap();
-    let lock = Mutex::new(Rank::HostOuter(0), "the fix", ());
+    let lock = Mutex::new(Rank::Job, "the fix", ());
     let together = std::sync::Barrier::new(WRITERS);
     thread::scope(|scope| {
         for writer in 0..WRITERS {

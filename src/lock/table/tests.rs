@@ -170,9 +170,8 @@ fn the_witness_refuses_a_smaller_key_under_a_greater_one_before_any_wait() {
     let table = table();
     let _two = table.lock(&2_u64, LockWait::Block, "commit").expect("free");
     let _three = table.lock(&3, LockWait::Block, "commit").expect("free");
-    let stopped = catch_unwind(AssertUnwindSafe(|| {
-        drop(table.lock(&1, LockWait::Block, "commit"));
-    }));
+    let inverted = || drop(table.lock(&1, LockWait::Block, "commit"));
+    let stopped = witness::planted(|| catch_unwind(AssertUnwindSafe(inverted)));
     assert!(stopped.is_err());
     assert_eq!(table.len(), 2);
 }

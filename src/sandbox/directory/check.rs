@@ -288,7 +288,7 @@ pub(super) fn hash_of(dir: &Dir, name: &OsStr) -> Outcome<[u8; 32]> {
 }
 
 /// Asks before the decision what apply would be told after it: may names of `dir` be changed?
-fn may_change(dir: &Dir, stat: &Stat, full: &Path) -> Outcome<()> {
+pub(super) fn may_change(dir: &Dir, stat: &Stat, full: &Path) -> Outcome<()> {
     let shown = full.parent().unwrap_or(full);
     refuse_frozen(stat, shown)?;
     dir.may_change_names()
@@ -296,7 +296,12 @@ fn may_change(dir: &Dir, stat: &Stat, full: &Path) -> Outcome<()> {
 }
 
 /// May what is there be renamed away?
-fn may_move(dir: &Dir, name: &OsStr, (holder, stat): (&Stat, &Stat), full: &Path) -> Outcome<()> {
+pub(super) fn may_move(
+    dir: &Dir,
+    name: &OsStr,
+    (holder, stat): (&Stat, &Stat),
+    full: &Path,
+) -> Outcome<()> {
     refuse_frozen(stat, full)?;
     let us = rustix::process::geteuid().as_raw();
     let sticky = holder.mode & 0o1000 != 0;
@@ -326,7 +331,7 @@ pub(super) fn refuse_frozen(stat: &Stat, full: &Path) -> Outcome<()> {
     Ok(())
 }
 
-fn mounted(full: &Path) -> ParticipantError {
+pub(super) fn mounted(full: &Path) -> ParticipantError {
     ParticipantError::new(
         Fault::Refused,
         "another file system is mounted here; it is never touched",

@@ -22,6 +22,7 @@
 
 mod apply;
 mod attributes;
+mod batch;
 mod check;
 mod copying;
 mod delta;
@@ -32,8 +33,8 @@ mod listing;
 mod manifest;
 mod notes;
 mod ops;
-mod private;
-mod record;
+pub(super) mod private;
+pub(super) mod record;
 mod resource;
 mod restored;
 mod scan;
@@ -42,13 +43,13 @@ mod scan_tests;
 mod seal;
 mod settle;
 mod stage;
-mod staging;
+pub(super) mod staging;
 mod stored;
 #[cfg(test)]
 mod stored_tests;
 mod subtree;
 mod takeback;
-mod text;
+pub(super) mod text;
 mod times;
 mod tree;
 #[cfg(test)]
@@ -58,5 +59,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::sandbox) use batch::{Batch, Given, Stranger};
+pub(in crate::sandbox) use private::guards_at;
 pub use resource::{Directory, DirectoryKind};
 pub use view::{ViewChoice, ViewKind};

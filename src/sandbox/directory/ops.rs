@@ -122,10 +122,11 @@ impl Image {
 
 /// For a conflict: what a thing is, how long and since when.
 pub(super) fn describe(word: &str, size: u64, mtime: Time, mode: u32) -> String {
+    let bytes = if size == 1 { "byte" } else { "bytes" };
     match word {
         "directory" => format!("a directory (mode {:04o})", mode & MODE_BITS),
         _ => format!(
-            "a {word} of {size} bytes, modified at {} (mode {:04o})",
+            "a {word} of {size} {bytes}, modified at {} (mode {:04o})",
             rfc3339_nanos(mtime.0, mtime.1),
             mode & MODE_BITS
         ),

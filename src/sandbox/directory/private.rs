@@ -12,6 +12,7 @@ use super::staging::{Site, maybe, slot};
 use super::{apply, check, seal, settle, takeback};
 use crate::error::{Fault, ParticipantError};
 use crate::fs::{self, Dir};
+use crate::id::ResourceKey;
 use crate::sandbox::{Changes, Guard, Identity, Outcome, Place, Redo, Sandbox, Sealed, Vote, Work};
 use std::ffi::OsStr;
 use std::io;
@@ -173,7 +174,7 @@ fn known_format(version: u32) -> Outcome<()> {
 }
 
 /// "Not found" and "no directory" mean that `what` is lost.
-fn gone(path: &Path, what: &str, error: io::Error) -> ParticipantError {
+pub(super) fn gone(path: &Path, what: &str, error: io::Error) -> ParticipantError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             ParticipantError::new(Fault::Lost, format!("{what} is gone")).at(path)
@@ -182,8 +183,37 @@ fn gone(path: &Path, what: &str, error: io::Error) -> ParticipantError {
     }
 }
 
+/// What keeps others away from the directory `root`, whose key is `key`.
+fn guards(root: &Dir, key: ResourceKey) -> Outcome<Vec<Guard>> {
+    let failed = |error| ParticipantError::io("open the directory", root.path(), error);
+    let own = Guard {
+        key,
+        file: Some(root.as_file().map_err(failed)?),
+        shared: false,
+    };
+    let above = root.ancestors().map_err(failed)?;
+    let shared = above.into_iter().filter_map(|ancestor| {
+        Some(Guard {
+            key: super::record::key(ancestor.id),
+            file: Some(ancestor.file?),
+            shared: true,
+        })
+    });
+    Ok(std::iter::once(own).chain(shared).collect())
+}
+
+/// The guards of the directory at `path`, as a sandbox of it would take them.
+///
+/// # Errors
+/// [`Fault::Lost`] if it is gone.
+pub(in crate::sandbox) fn guards_at(path: &Path) -> Outcome<Vec<Guard>> {
+    let root = Dir::open(path).map_err(|error| gone(path, "the directory", error))?;
+    let key = super::record::key(super::resource::id_of(&root)?);
+    guards(&root, key)
+}
+
 /// Removes everything in the place, and keeps the place. Nothing to do if it is gone.
-pub(super) fn empty(place: &Place, work: &Work<'_>) -> Outcome<()> {
+pub(in crate::sandbox) fn empty(place: &Place, work: &Work<'_>) -> Outcome<()> {
     let failed = |error| ParticipantError::io("remove the sandbox", &place.dir, error);
     let Some(dir) = maybe(Dir::open(&place.dir)).map_err(failed)? else {
         return Ok(());
@@ -302,22 +332,7 @@ impl Sandbox for Private {
     }
 
     fn guards(&self) -> Outcome<Vec<Guard>> {
-        let root = self.root()?;
-        let failed = |error| ParticipantError::io("open the directory", root.path(), error);
-        let own = Guard {
-            key: self.identity.key.clone(),
-            file: Some(root.as_file().map_err(failed)?),
-            shared: false,
-        };
-        let above = root.ancestors().map_err(failed)?;
-        let shared = above.into_iter().filter_map(|ancestor| {
-            Some(Guard {
-                key: super::record::key(ancestor.id),
-                file: Some(ancestor.file?),
-                shared: true,
-            })
-        });
-        Ok(std::iter::once(own).chain(shared).collect())
+        guards(&self.root()?, self.identity.key.clone())
     }
 
     fn prepare(&mut self, work: &Work<'_>) -> Outcome<Vote> {

@@ -108,7 +108,7 @@ impl Record {
 }
 
 /// The key of a directory.
-pub(super) fn key((dev, ino): (u64, u64)) -> ResourceKey {
+pub(in crate::sandbox) fn key((dev, ino): (u64, u64)) -> ResourceKey {
     ResourceKey::new("dir", format_args!("{dev}:{ino}"))
 }
 
@@ -118,7 +118,7 @@ fn corrupt(message: String) -> ParticipantError {
 
 /// How firmly a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Firmness {
+pub(in crate::sandbox) enum Firmness {
     /// Whole or not at all for every process, but not flushed.
     Visible,
     /// On disk when the call returns.
@@ -126,7 +126,7 @@ pub(super) enum Firmness {
 }
 
 /// Writes `value` as the file `name` of the place; returns the digest of the file, in hex.
-pub(super) fn store<T: Serialize>(
+pub(in crate::sandbox) fn store<T: Serialize>(
     place: &Dir,
     name: &str,
     value: &T,
@@ -156,7 +156,11 @@ fn write_visibly(place: &Dir, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Reads the file `name` of the place, which must be the one with this `digest`.
-pub(super) fn load<T: DeserializeOwned>(place: &Dir, name: &str, digest: &str) -> Outcome<T> {
+pub(in crate::sandbox) fn load<T: DeserializeOwned>(
+    place: &Dir,
+    name: &str,
+    digest: &str,
+) -> Outcome<T> {
     let path = place.path().join(name);
     let mut bytes = Vec::new();
     let read = place

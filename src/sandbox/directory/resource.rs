@@ -117,14 +117,14 @@ impl Directory {
 }
 
 /// The ancestors of `root`, nearest first.
-fn enclosing(root: &Dir) -> Outcome<Vec<(u64, u64)>> {
+pub(super) fn enclosing(root: &Dir) -> Outcome<Vec<(u64, u64)>> {
     let found = root.ancestors().map_err(|error| {
         ParticipantError::io("look for the enclosing directories", root.path(), error)
     })?;
     Ok(found.into_iter().map(|ancestor| ancestor.id).collect())
 }
 
-fn id_of(root: &Dir) -> Outcome<(u64, u64)> {
+pub(super) fn id_of(root: &Dir) -> Outcome<(u64, u64)> {
     let stat = root.stat();
     stat.map(|stat| stat.id())
         .map_err(|error| ParticipantError::io("look at the directory", root.path(), error))

@@ -176,7 +176,7 @@ impl Site<'_> {
 }
 
 /// Refuses tokens that are not one plain name.
-pub(super) fn check_token(token: &str) -> Outcome<()> {
+pub(in crate::sandbox) fn check_token(token: &str) -> Outcome<()> {
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
     if token.is_empty() || token.len() > 100 || !token.bytes().all(plain) {
         return Err(ParticipantError::new(
@@ -220,7 +220,7 @@ fn is_in_use(error: &io::Error) -> bool {
 }
 
 /// `None` instead of "not found".
-pub(super) fn maybe<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(in crate::sandbox) fn maybe<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

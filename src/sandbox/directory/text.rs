@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// Any bytes: a JSON string if they are UTF-8, else `{"hex": "..."}`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Bytes(pub(super) Vec<u8>);
+pub(in crate::sandbox) struct Bytes(pub(in crate::sandbox) Vec<u8>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]

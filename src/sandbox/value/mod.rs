@@ -11,9 +11,10 @@ use super::{
 };
 use crate::error::{Conflict, Fault, ParticipantError};
 use crate::id::{ResourceKey, ResourceName};
-use crate::register::{Draft, DraftError, Snapshot, VersionRegister};
+use crate::register::{Draft, DraftError, Snapshot, Stored, VersionRegister, Wish};
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 const KIND: &str = "value";
 
@@ -70,7 +71,46 @@ impl<T> Value<T> {
     /// [`Fault::Refused`] if the sandbox is sealed, [`Fault::Lost`] if there is no such sandbox (it
     /// was committed, rolled back, or never opened on this register).
     pub fn set(&self, token: &str, version: impl Into<String>, value: T) -> Outcome<()> {
-        let noted = self.register.wish(token, version.into(), value);
+        self.wish(token, Some(version.into()), (None, Some(value)))
+    }
+
+    /// As [`Value::set`], for a register that follows a row: `row` is what the same plan makes of
+    /// that row. The value is for the version that it names; None if it names none. Once the plan
+    /// is committed the register agrees with the row.
+    ///
+    /// # Errors
+    /// As [`Value::set`]; [`Fault::Refused`] also for a version without a value, or the reverse.
+    pub fn set_stored(&self, token: &str, row: &Stored, value: Option<T>) -> Outcome<()> {
+        if row.version().is_some() != value.is_some() {
+            let text =
+                "a row that names a version needs its value, and one that names none has none";
+            return Err(ParticipantError::new(Fault::Refused, text));
+        }
+        let version = row.version().map(ToOwned::to_owned);
+        self.wish(token, version, (Some(row.generation()), value))
+    }
+
+    /// Sets that the plan wants the register unloaded.
+    ///
+    /// # Errors
+    /// As [`Value::set`].
+    pub fn unload(&self, token: &str) -> Outcome<()> {
+        self.wish(token, None, (None, None))
+    }
+
+    fn wish(
+        &self,
+        token: &str,
+        version: Option<String>,
+        (stored, value): (Option<u64>, Option<T>),
+    ) -> Outcome<()> {
+        let value = value.map(Arc::new);
+        let wish = Wish {
+            version,
+            stored,
+            value,
+        };
+        let noted = self.register.wish(token, wish);
         noted.map_err(|error| refusal(&error))
     }
 
@@ -197,7 +237,7 @@ impl<T> ValueSandbox<T> {
             self.shown(),
             shown(&draft.base),
             shown(now),
-            format!("version {:?}", ours.version()),
+            wanted(ours),
         ))
     }
 }
@@ -241,12 +281,13 @@ impl<T: Send + Sync + 'static> Sandbox for ValueSandbox<T> {
         Ok(self.changes(&self.draft()?))
     }
 
-    /// The digest is over the version set (if any) and the generation started from: the bytes of a
+    /// The digest is over what was set (if anything) and the generation started from: the bytes of a
     /// `T` are nobody's business, and a sealed draft cannot change.
     fn seal(&mut self, _work: &Work<'_>) -> Outcome<Sealed> {
         let sealed = self.value.register.seal_draft(&self.token);
         let draft = sealed.map_err(|error| refusal(&error))?;
-        let wish = draft.wish.as_ref().map(Snapshot::version);
+        let wish = draft.wish.as_ref();
+        let wish = wish.map(|wish| (wish.version(), wish.stored(), wish.is_loaded()));
         let what = serde_json::json!([KIND, draft.base.generation(), wish]).to_string();
         Ok(Sealed {
             changes: self.changes(&draft),
@@ -280,6 +321,8 @@ impl<T: Send + Sync + 'static> Sandbox for ValueSandbox<T> {
             "register": self.value.register.id(),
             "from": draft.base.generation(),
             "version": wish.version(),
+            "stored": wish.stored(),
+            "is_loaded": wish.is_loaded(),
         });
         Ok(Vote::Ready {
             redo: Redo(redo.to_string()),
@@ -330,8 +373,17 @@ impl<T: Send + Sync + 'static> Sandbox for ValueSandbox<T> {
 }
 
 fn shown<T>(snapshot: &Snapshot<T>) -> String {
-    let (version, generation) = (snapshot.version(), snapshot.generation());
-    format!("version {version:?} at generation {generation}")
+    let generation = snapshot.generation();
+    format!("{} at generation {generation}", wanted(snapshot))
+}
+
+fn wanted<T>(snapshot: &Snapshot<T>) -> String {
+    let version = snapshot.version();
+    if snapshot.is_loaded() {
+        format!("version {version:?}")
+    } else {
+        "unloaded".to_owned()
+    }
 }
 
 fn lost() -> ParticipantError {

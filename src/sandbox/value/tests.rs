@@ -3,7 +3,6 @@
 use super::*;
 use crate::register::RegisterError;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 fn place(token: &str) -> Place {
     Place {
@@ -40,16 +39,16 @@ fn nobody_sees_it_until_it_is_applied_and_openers_share_it() {
     let mut sandbox = open(&value, "t");
     let again = open(&value.clone(), "t");
     value.set("t", "v2", 2).unwrap();
-    assert_eq!(*value.get("t").unwrap().value(), 2);
+    assert_eq!(*value.get("t").unwrap().value().unwrap(), 2);
     assert_eq!(again.diff(&Work::silent()).unwrap().entries.len(), 1);
-    assert_eq!(*register.snapshot().value(), 1);
+    assert_eq!(*register.snapshot().value().unwrap(), 1);
     let redo = ready(&mut sandbox);
-    assert_eq!(*register.snapshot().value(), 1);
+    assert_eq!(*register.snapshot().value().unwrap(), 1);
     for _ in 0..2 {
         sandbox.apply(&redo, &Work::silent()).unwrap();
         let now = register.snapshot();
         assert_eq!(
-            (now.version(), *now.value(), now.generation()),
+            (now.version(), *now.value().unwrap(), now.generation()),
             ("v2", 2, 2)
         );
     }
@@ -108,7 +107,11 @@ fn from_prepare_on_nobody_can_come_between() {
     let refused = register.activate(1, "theirs", Arc::new(9));
     assert_eq!(refused, Err(RegisterError::Promised));
     sandbox.take_back(&redo, &Work::silent()).unwrap();
-    assert_eq!(*register.snapshot().value(), 1, "nothing was applied");
+    assert_eq!(
+        *register.snapshot().value().unwrap(),
+        1,
+        "nothing was applied"
+    );
     assert_eq!(register.activate(1, "theirs", Arc::new(9)), Ok(2));
     let late = sandbox.apply(&redo, &Work::silent()).unwrap_err();
     assert_eq!(late.fault, Fault::Conflict);
@@ -122,7 +125,7 @@ fn a_dropped_sandbox_gives_its_promise_back_and_keeps_the_work() {
     value.set("t", "v2", 2).unwrap();
     ready(&mut sandbox);
     drop(sandbox);
-    assert_eq!(*value.get("t").unwrap().value(), 2);
+    assert_eq!(*value.get("t").unwrap().value().unwrap(), 2);
     assert_eq!(register.activate(1, "v3", Arc::new(3)), Ok(2));
 }
 
@@ -137,7 +140,7 @@ fn taking_back_restores_the_old_value_once_and_the_plan_can_commit_again() {
         sandbox.take_back(&redo, &Work::silent()).unwrap();
         let now = register.snapshot();
         assert_eq!(
-            (now.version(), *now.value(), now.generation()),
+            (now.version(), *now.value().unwrap(), now.generation()),
             ("v1", 1, 3)
         );
     }
@@ -178,4 +181,34 @@ fn another_process_is_told_where_the_value_lives() {
     let error = ValueKind.reopen(&sandbox.record(), &place("t"));
     assert_eq!(error.unwrap_err().fault, Fault::Elsewhere);
     assert_eq!(value.register().id(), register.id());
+}
+
+#[test]
+fn a_plan_brings_what_its_row_says_or_unloads() {
+    let (register, value) = pair();
+    let commit = |token: &str| {
+        let mut sandbox = open(&value, token);
+        let redo = ready(&mut sandbox);
+        sandbox.apply(&redo, &Work::silent()).unwrap();
+        sandbox.discard(&Work::silent()).unwrap();
+        register.snapshot()
+    };
+    drop(open(&value, "row"));
+    let row = Stored::new("v7", 31);
+    value.set_stored("row", &row, Some(7)).unwrap();
+    let now = commit("row");
+    assert!(now.agrees_with(&row), "{now:?}");
+    assert_eq!((now.value(), now.generation()), (Some(&7), 2));
+    drop(open(&value, "gone"));
+    value.unload("gone").unwrap();
+    let now = commit("gone");
+    assert_eq!((now.version(), now.value()), ("v7", None));
+    drop(open(&value, "nothing"));
+    let row = Stored::nothing(32);
+    let half = value.set_stored("nothing", &row, Some(1)).unwrap_err();
+    assert_eq!(half.fault, Fault::Refused);
+    let half = value.set_stored("nothing", &Stored::new("v8", 32), None);
+    assert_eq!(half.unwrap_err().fault, Fault::Refused);
+    value.set_stored("nothing", &row, None).unwrap();
+    assert!(commit("nothing").agrees_with(&row));
 }

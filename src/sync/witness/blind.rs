@@ -1,6 +1,6 @@
 //! The witness of a release build: sees nothing, costs nothing.
 
-use super::{Edge, Key, Rank};
+use super::{Edge, Hold, Key, Rank};
 use std::marker::PhantomData;
 
 /// The witness's note that a lock is held: empty in a release build.
@@ -20,6 +20,30 @@ pub fn enter_keyed<K: Key>(_rank: Rank, _key: &K, _name: &'static str) -> Held {
     Held(PhantomData)
 }
 
+/// The locks of a thread, for those that work for it: none, in a release build.
+#[derive(Debug, Clone)]
+pub struct Lent;
+
+/// Borrowed locks: none, in a release build.
+#[derive(Debug)]
+#[must_use = "the loan ends when this is dropped"]
+pub struct Loan(PhantomData<*const ()>);
+
+/// The locks that this thread holds: none, in a release build.
+#[inline(always)]
+#[must_use]
+pub fn lend() -> Lent {
+    Lent
+}
+
+impl Lent {
+    /// Holds this thread to the locks of the other one: to none, in a release build.
+    #[inline(always)]
+    pub fn hold(&self) -> Loan {
+        Loan(PhantomData)
+    }
+}
+
 /// Checks that this thread may block: nothing, in a release build.
 #[inline(always)]
 pub fn about_to_block(_what: &str) {}
@@ -30,6 +54,16 @@ pub(in crate::sync) fn about_to_wait() {}
 /// Every nesting seen so far in this process: none, in a release build.
 #[must_use]
 pub fn edges() -> Vec<Edge> {
+    Vec::new()
+}
+
+/// Every lock that was held across I/O: none, in a release build.
+#[must_use]
+pub fn holds() -> Vec<Hold> {
+    Vec::new()
+}
+
+pub(super) fn ranks() -> Vec<Rank> {
     Vec::new()
 }
 

@@ -1,11 +1,14 @@
 use super::*;
+use crate::sync::order::{Class, Order};
 use crate::sync::{Condvar, Mutex, RwLock};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+const HOST: Rank = Order::new(&[Class::around("hosts", "a test")]).rank("hosts");
+
 /// What the witness said when it stopped `body`, or nothing.
 fn refusal(body: impl FnOnce()) -> Option<String> {
-    let stopped = catch_unwind(AssertUnwindSafe(body)).err()?;
+    let stopped = planted(|| catch_unwind(AssertUnwindSafe(body))).err()?;
     stopped.downcast::<String>().ok().map(|text| *text)
 }
 
@@ -131,9 +134,62 @@ fn releases_need_not_be_nested() {
 }
 
 #[test]
+fn a_thread_that_works_for_another_is_held_to_its_locks() {
+    let registry = Mutex::new(Rank::Registry, "registry", ());
+    let said = refusal(|| {
+        let _registry = registry.lock();
+        let lent = lend();
+        let stopped = crate::sync::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                let said = refusal(|| {
+                    let _loan = lent.hold();
+                    drop(enter(Rank::Plan, Some("p"), "plan"));
+                });
+                drop(enter(Rank::Plan, Some("p"), "plan"));
+                said
+            });
+            worker.join().expect("nothing is held after the loan")
+        });
+        std::panic::panic_any(stopped.expect("the refusal"));
+    });
+    assert!(
+        said.expect("the refusal")
+            .contains("registry lock `registry` is held since")
+    );
+}
+
+#[test]
+fn what_is_refused_is_recorded_too() {
+    let leaf = Mutex::new(Rank::Leaf, "leaf of a refusal", ());
+    assert!(refusal(|| drop((leaf.lock(), enter(Rank::Plan, Some("p"), "plan")))).is_some());
+    let edges = edges();
+    let mut refused = edges.iter().filter(|edge| edge.refused);
+    assert!(refused.any(|edge| edge.held_name == "leaf of a refusal"));
+}
+
+#[test]
+fn locks_held_across_io_are_recorded_with_both_call_sites() {
+    let _plan = enter(Rank::Plan, Some("p"), "plan across io");
+    about_to_block("a door of this test");
+    let line = line!();
+    let holds = holds();
+    let hold = holds.iter().find(|hold| hold.held.lock == "plan across io");
+    let hold = hold.expect("the hold");
+    assert_eq!(
+        (hold.door.as_str(), hold.refused),
+        ("a door of this test", false)
+    );
+    let here = |back: u32| format!("{}:{}:", file!(), line - back);
+    assert!(
+        hold.held.at.starts_with(&here(2)) && hold.at.starts_with(&here(1)),
+        "{hold}"
+    );
+}
+
+#[test]
 fn every_nesting_is_recorded_with_both_call_sites() {
     {
-        let _outer = enter(Rank::HostOuter(3), None, "host of this test");
+        let _outer = enter(HOST, None, "host of this test");
         let _plan = enter(Rank::Plan, Some("p"), "plan of this test");
     }
     let edges = edges();
@@ -141,12 +197,12 @@ fn every_nesting_is_recorded_with_both_call_sites() {
         .iter()
         .find(|edge| edge.held_name == "host of this test")
         .expect("the edge");
-    assert_eq!((edge.held, edge.taken), (Rank::HostOuter(3), Rank::Plan));
+    assert_eq!((edge.held, edge.taken), (HOST, Rank::Plan));
     assert_eq!(edge.taken_name, "plan of this test");
     assert_eq!(edge.taken_at.line(), edge.held_at.line() + 1);
     assert!(
         edge.to_string()
-            .starts_with("host-outer(3) `host of this test` (src/sync/")
+            .starts_with("hosts `host of this test` (src/sync/")
     );
 }
 

@@ -1,21 +1,17 @@
 //! The witness of a debug build.
-#![expect(
-    clippy::disallowed_types,
-    reason = "the witness cannot watch its own table through itself"
-)]
 
-use super::{Edge, Key, Rank};
+use super::{Edge, Hold, Key, Keys, Rank, Site, log};
 use crate::sync::order;
 use std::any::Any;
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
+use std::sync::Arc;
 
 /// A key of any type: ordered among its own type by `Ord`, among others by its text.
-trait AnyKey: fmt::Display {
+trait AnyKey: fmt::Display + Send + Sync {
     fn against(&self, other: &dyn AnyKey) -> Ordering;
     fn as_any(&self) -> &dyn Any;
 }
@@ -33,11 +29,12 @@ impl<K: Key> AnyKey for K {
     }
 }
 
+#[derive(Clone)]
 struct Entry {
     number: u64,
     rank: Rank,
     name: &'static str,
-    key: Option<Box<dyn AnyKey>>,
+    key: Option<Arc<dyn AnyKey>>,
     at: &'static Location<'static>,
 }
 
@@ -59,10 +56,6 @@ struct Stack {
 thread_local! {
     static STACK: RefCell<Stack> = RefCell::new(Stack::default());
 }
-
-type Pair = (Rank, &'static str, Rank, &'static str);
-
-static EDGES: parking_lot::Mutex<BTreeMap<Pair, Edge>> = parking_lot::Mutex::new(BTreeMap::new());
 
 /// The witness's note that a lock is held.
 #[derive(Debug)]
@@ -92,7 +85,7 @@ impl Drop for Held {
 /// If the declared order does not allow the lock under one that this thread holds.
 #[track_caller]
 pub fn enter(rank: Rank, key: Option<&str>, name: &'static str) -> Held {
-    let key = key.map(|key| Box::new(key.to_owned()) as Box<dyn AnyKey>);
+    let key = key.map(|key| Arc::new(key.to_owned()) as Arc<dyn AnyKey>);
     push(rank, key, name, Location::caller())
 }
 
@@ -103,10 +96,64 @@ pub fn enter(rank: Rank, key: Option<&str>, name: &'static str) -> Held {
 /// If the declared order does not allow the lock under one that this thread holds.
 #[track_caller]
 pub fn enter_keyed<K: Key>(rank: Rank, key: &K, name: &'static str) -> Held {
-    push(rank, Some(Box::new(key.clone())), name, Location::caller())
+    push(rank, Some(Arc::new(key.clone())), name, Location::caller())
 }
 
-/// Checks that this thread may block in `what`, for example `fsync`.
+/// The locks that a thread holds, for the threads that work for it.
+#[derive(Clone)]
+pub struct Lent {
+    held: Vec<Entry>,
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lent({})", self.held.len())
+    }
+}
+
+/// Locks of another thread that this one is held to, until this is dropped.
+#[derive(Debug)]
+#[must_use = "the loan ends when this is dropped"]
+pub struct Loan {
+    #[expect(dead_code, reason = "dropped when the loan ends")]
+    held: Vec<Held>,
+}
+
+/// The locks that this thread holds. A thread that waits for others to do a part of its work lends
+/// them its locks: what they take, they take under these.
+#[must_use]
+pub fn lend() -> Lent {
+    let held = STACK.try_with(|stack| stack.borrow().held.clone());
+    Lent {
+        held: held.unwrap_or_default(),
+    }
+}
+
+impl Lent {
+    /// Holds this thread to the locks of the other one.
+    pub fn hold(&self) -> Loan {
+        let held = STACK.try_with(|stack| {
+            let mut stack = stack.borrow_mut();
+            let entries = self.held.iter().map(|entry| {
+                stack.next += 1;
+                let number = stack.next;
+                let entry = entry.clone();
+                stack.held.push(Entry { number, ..entry });
+                Held {
+                    number,
+                    here: PhantomData,
+                }
+            });
+            entries.collect()
+        });
+        Loan {
+            held: held.unwrap_or_default(),
+        }
+    }
+}
+
+/// Checks that this thread may block in `what`, for example `fs.sync`, and records the locks that are
+/// held across it. Doors to I/O call it: ours do, and those of an embedding program may.
 ///
 /// # Panics
 /// If the thread holds a latch that must not be held across I/O.
@@ -125,7 +172,18 @@ pub(in crate::sync) fn about_to_wait() {
 /// Every nesting seen so far in this process, in order of rank.
 #[must_use]
 pub fn edges() -> Vec<Edge> {
-    EDGES.lock().values().copied().collect()
+    log::edges()
+}
+
+/// Every lock seen so far in this process that was held across I/O, allowed or not.
+#[must_use]
+pub fn holds() -> Vec<Hold> {
+    log::holds()
+}
+
+/// The ranks of hosts that were seen.
+pub(super) fn ranks() -> Vec<Rank> {
+    log::ranks()
 }
 
 /// Rank and name of a latch.
@@ -148,7 +206,7 @@ impl Tag {
 
 fn push(
     rank: Rank,
-    key: Option<Box<dyn AnyKey>>,
+    key: Option<Arc<dyn AnyKey>>,
     name: &'static str,
     at: &'static Location<'static>,
 ) -> Held {
@@ -163,10 +221,12 @@ fn push(
             key,
             at,
         };
-        if !std::thread::panicking()
-            && let Some(old) = stack.held.iter().find(|old| !may_follow(old, &new))
-        {
-            return Err(refusal(old, &new));
+        let forbidden = !std::thread::panicking() && log::refuses();
+        let refused = stack.held.iter().find(|old| !may_follow(old, &new));
+        if let Some(old) = refused.filter(|_| forbidden) {
+            let mut edge = edge(old, &new);
+            edge.refused = true;
+            return Err(Box::new((edge, refusal(old, &new))));
         }
         let seen: Vec<Edge> = stack.held.iter().map(|old| edge(old, &new)).collect();
         stack.held.push(new);
@@ -174,10 +234,14 @@ fn push(
     });
     let number = match done {
         Ok(Ok((number, seen))) => {
-            seen.into_iter().for_each(record);
+            seen.into_iter().for_each(log::nesting);
             number
         }
-        Ok(Err(refusal)) => stop(&refusal),
+        Ok(Err(refused)) => {
+            let (edge, refusal) = *refused;
+            log::nesting(edge);
+            stop(&refusal)
+        }
         Err(_torn_down) => 0,
     };
     Held {
@@ -186,12 +250,20 @@ fn push(
     }
 }
 
+fn keys(old: &Entry, new: &Entry) -> Option<Keys> {
+    let (Some(held), Some(taken)) = (&old.key, &new.key) else {
+        return None;
+    };
+    (old.rank == new.rank).then(|| match held.against(taken.as_ref()) {
+        Ordering::Less => Keys::Ascending,
+        _ => Keys::NotAscending,
+    })
+}
+
 fn may_follow(old: &Entry, new: &Entry) -> bool {
-    match (&old.key, &new.key) {
-        (Some(held), Some(taken)) if old.rank == new.rank => {
-            held.against(taken.as_ref()) == Ordering::Less
-        }
-        _ => order::allows(old.rank, new.rank),
+    match keys(old, new) {
+        Some(keys) => keys == Keys::Ascending && new.rank.several(),
+        None => order::allows(old.rank, new.rank),
     }
 }
 
@@ -215,49 +287,42 @@ fn edge(old: &Entry, new: &Entry) -> Edge {
         taken: new.rank,
         taken_name: new.name,
         taken_at: new.at,
+        keys: keys(old, new),
+        refused: false,
     }
 }
 
-fn record(edge: Edge) {
-    let pair = (edge.held, edge.held_name, edge.taken, edge.taken_name);
-    let first = {
-        let mut edges = EDGES.lock();
-        let first = !edges.contains_key(&pair);
-        if first {
-            edges.insert(pair, edge);
-        }
-        first
-    };
-    if first && let Some(path) = std::env::var_os("PLANBOX_LOCK_EDGES") {
-        use std::io::Write as _;
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path);
-        // A log that cannot be written shows up as an edge that was never seen.
-        drop(file.and_then(|mut file| file.write_all(format!("{edge}\n").as_bytes())));
-    }
-}
-
-/// Stops if the thread holds a latch that must not be held while it blocks in `what`; the `spare`
-/// innermost locks are not looked at.
+/// Records the locks that are held across `what`, and stops if one of them is a latch that must not
+/// be; the `spare` innermost locks are not looked at.
 fn refuse_latches(what: &str, spare: usize, at: &'static Location<'static>) {
-    if std::thread::panicking() {
-        return;
-    }
-    let found = STACK.try_with(|stack| {
+    let seen = STACK.try_with(|stack| {
         let stack = stack.borrow();
-        let mut outer = stack.held.iter().rev().skip(spare);
-        outer
-            .find(|entry| !entry.rank.row().across_io)
-            .map(|entry| {
-                format!(
-                    "lock order: about to block in {what} at {at} while {entry} is held since {}; it must not be held across I/O",
-                    entry.at
-                )
-            })
+        let mut seen: Vec<(Hold, Option<String>)> = Vec::new();
+        for entry in stack.held.iter().rev().skip(spare) {
+            let forbidden = !entry.rank.across_io();
+            if forbidden || log::is_news((entry.rank, entry.name, entry.at, at)) {
+                let site = Site::new(entry.rank.name(), entry.name, entry.at.to_string());
+                let message = || {
+                    format!(
+                        "lock order: about to block in {what} at {at} while {entry} is held since {}; it must not be held across I/O",
+                        entry.at
+                    )
+                };
+                let hold = Hold::new(site, what, at.to_string());
+                log::declared(entry.rank);
+                seen.push((hold, forbidden.then(message)));
+            }
+        }
+        seen
     });
-    if let Ok(Some(message)) = found {
+    let refuses = log::refuses() && !std::thread::panicking();
+    let mut refusal = None;
+    for (mut hold, message) in seen.unwrap_or_default() {
+        hold.refused = refuses && message.is_some();
+        log::hold(hold);
+        refusal = refusal.or(message);
+    }
+    if let Some(message) = refusal.filter(|_| refuses) {
         stop(&message);
     }
 }

@@ -29,7 +29,7 @@ fn run_commits_two_directories_together_under_their_names() {
     );
     assert!(ended.stdout.contains("committed plan both\n"), "{ended:?}");
     assert!(
-        ended.stdout.contains("0 added, 1 modified, 0 removed"),
+        ended.stdout.contains("  1 modified, 3 bytes\n"),
         "{ended:?}"
     );
     let here = std::fs::canonicalize(home.path(".")).unwrap();
@@ -201,6 +201,7 @@ fn diff_lists_changes_and_totals() {
     std::fs::write(view.join("changed"), "new!").unwrap();
     std::fs::write(view.join("added"), "").unwrap();
     std::fs::remove_file(view.join("gone")).unwrap();
+    std::fs::create_dir(view.join("made")).unwrap();
     let text = home.ok(&["diff", "p"]).stdout;
     let lines: Vec<&str> = text.lines().skip(1).collect();
     assert_eq!(
@@ -209,7 +210,8 @@ fn diff_lists_changes_and_totals() {
             "A  added",
             "M  changed",
             "D  gone",
-            "1 added, 1 modified, 1 removed, 4 bytes"
+            "A  made/",
+            "2 added, 1 modified, 1 removed, 4 bytes"
         ]
     );
     let stat = home.ok(&["diff", "--stat", "p"]).stdout;
@@ -224,7 +226,7 @@ fn diff_lists_changes_and_totals() {
             .as_array()
             .unwrap()
             .len(),
-        3
+        4
     );
     assert!(
         home.ok(&["diff", "p", "--color", "always"])
@@ -303,10 +305,14 @@ fn log_tells_the_story_as_lines() {
     std::fs::write(view.join("f"), "new").unwrap();
     home.ok(&["commit", "p"]);
     let text = home.ok(&["log", "p"]).stdout;
+    assert!(text.contains("  p  epoch 1  enlisted  dir\n"), "{text}");
+    let mut lines = text.lines();
     assert!(
-        text.lines().count() > 1 && text.lines().all(|line| line.contains("  p  epoch ")),
+        lines.any(|line| line.ends_with("  decided  commit, 1 resource")),
         "{text}"
     );
+    let row = format!("  dir  {}  1 modified, 3 bytes", real.display());
+    assert_eq!(lines.next(), Some(&*row), "what was committed is told");
     let ended = home.ok(&["log", "--json"]);
     for line in ended.stdout.lines() {
         let entry: Value = serde_json::from_str(line).unwrap();

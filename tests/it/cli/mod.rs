@@ -5,9 +5,12 @@
 )]
 
 mod commands;
+mod examples;
 mod exits;
 mod input;
 mod jobs;
+mod kinds;
+mod kinds_refused;
 mod processes;
 
 use serde_json::Value;
@@ -58,7 +61,8 @@ impl Home {
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_planbox"));
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("PLANBOX_") {
+            let name_text = name.to_string_lossy();
+            if name_text.starts_with("PLANBOX_") && !name_text.starts_with("PLANBOX_LOCK_") {
                 command.env_remove(name);
             }
         }

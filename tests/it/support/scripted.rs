@@ -5,8 +5,8 @@
 //! there, fail or panic.
 
 use planbox::sandbox::{
-    Action, Change, Changes, Guard, Identity, Kind, Outcome, Place, Redo, Resource, Sandbox,
-    Sealed, Vote, Work,
+    Action, Change, Changes, Guard, Identity, Kind, Marker, Outcome, Place, Redo, Resource,
+    Sandbox, Sealed, Stamp, Vote, Work,
 };
 use planbox::{Conflict, Fault, ParticipantError, ResourceKey, ResourceName};
 use std::collections::BTreeMap;
@@ -78,6 +78,7 @@ pub(crate) struct Scripted {
     name: ResourceName,
     world: Arc<World>,
     volatile: bool,
+    marker: bool,
 }
 
 impl Scripted {
@@ -88,7 +89,14 @@ impl Scripted {
             name,
             world: Arc::clone(world),
             volatile: false,
+            marker: false,
         }
+    }
+
+    /// The same resource as one whose own commit decides for the plan.
+    pub(crate) fn marker(mut self) -> Self {
+        self.marker = true;
+        self
     }
 
     /// The same resource as one that dies with its process.
@@ -104,6 +112,7 @@ impl Scripted {
             base,
             sealed: false,
             volatile: self.volatile,
+            marker: self.marker,
             identity: Identity {
                 key,
                 enclosing: Vec::new(),
@@ -152,9 +161,13 @@ impl Kind for ScriptedKind {
 
     fn reopen(&self, record: &str, _place: &Place) -> Outcome<Box<dyn Sandbox>> {
         let (id, base) = record.split_once('=').unwrap();
-        Ok(Box::new(
-            Scripted::new(&self.0, id).sandbox(base.parse().unwrap()),
-        ))
+        let scripted = Scripted::new(&self.0, id);
+        let scripted = match base.strip_suffix('!') {
+            Some(_) => scripted.marker(),
+            None => scripted,
+        };
+        let base = base.trim_end_matches('!').parse().unwrap();
+        Ok(Box::new(scripted.sandbox(base)))
     }
 }
 
@@ -164,6 +177,7 @@ struct ScriptedSandbox {
     base: u64,
     sealed: bool,
     volatile: bool,
+    marker: bool,
     identity: Identity,
     world: Arc<World>,
 }
@@ -208,7 +222,8 @@ impl Sandbox for ScriptedSandbox {
     }
 
     fn record(&self) -> String {
-        format!("{}={}", self.id, self.base)
+        let mark = if self.marker { "!" } else { "" };
+        format!("{}={}{mark}", self.id, self.base)
     }
 
     fn diff(&self, _work: &Work<'_>) -> Outcome<Changes> {
@@ -254,6 +269,14 @@ impl Sandbox for ScriptedSandbox {
         })
     }
 
+    fn stand_down(&mut self) {
+        self.world.pass("stand_down", &self.id).unwrap();
+    }
+
+    fn marker(&mut self) -> Option<&mut dyn Marker> {
+        if self.marker { Some(self) } else { None }
+    }
+
     fn apply(&mut self, redo: &Redo, _work: &Work<'_>) -> Outcome<()> {
         self.world.pass("apply", &self.id)?;
         let (from, to) = redo.0.split_once('>').unwrap();
@@ -286,5 +309,23 @@ impl Sandbox for ScriptedSandbox {
 
     fn discard(&mut self, _work: &Work<'_>) -> Outcome<()> {
         self.world.pass("discard", &self.id)
+    }
+}
+
+/// The stamp of a committed marker is the number that it stands for, with the epoch beside it.
+impl Marker for ScriptedSandbox {
+    fn commit(&mut self, redo: &Redo, stamp: &Stamp) -> Outcome<()> {
+        self.world.pass("commit", &self.id)?;
+        let (_, to) = redo.0.split_once('>').unwrap();
+        self.world.set_real(&self.id, to.parse().unwrap());
+        self.world
+            .set_real(&format!("{}@{}", self.id, stamp.plan), stamp.epoch.0);
+        self.world.pass("committed", &self.id)
+    }
+
+    fn probe(&mut self, _redo: &Redo, stamp: &Stamp) -> Outcome<bool> {
+        self.world.pass("probe", &self.id)?;
+        let stamped = self.world.real(&format!("{}@{}", self.id, stamp.plan));
+        Ok(stamped == stamp.epoch.0)
     }
 }

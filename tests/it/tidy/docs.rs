@@ -14,7 +14,7 @@ const STEPS: [&str; 9] = [
 ];
 
 /// Set it to have generated parts written instead of compared.
-const BLESS: &str = "PLANBOX_BLESS";
+pub(super) const BLESS: &str = "PLANBOX_BLESS";
 
 const BEGIN: &str = "<!-- generated from src/sync/order.rs: begin -->\n";
 const END: &str = "<!-- generated: end -->";
@@ -274,13 +274,7 @@ fn generated() -> String {
         )
         .unwrap();
     }
-    text.push_str("\n```mermaid\ngraph LR\n");
-    for row in ORDER {
-        for then in row.then {
-            writeln!(text, "    {} --> {then}", row.name).unwrap();
-        }
-    }
-    text.push_str("```\n\n");
+    text.push('\n');
     text
 }
 

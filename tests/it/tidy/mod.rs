@@ -5,6 +5,7 @@
 
 mod docs;
 mod floors;
+mod locks;
 mod planted;
 mod words;
 

@@ -14,6 +14,7 @@ mod doctor;
 mod exec;
 mod gc;
 mod job;
+mod locks;
 mod log;
 mod open;
 mod path;
@@ -37,6 +38,7 @@ pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Report, Fa
         Command::Recover(arguments) => recover::run(context, &arguments),
         Command::Log(arguments) => log::run(context, &arguments),
         Command::Gc(arguments) => gc::run(context, &arguments),
+        Command::Locks(arguments) => locks::run(context, &arguments),
         Command::Doctor => doctor::run(context),
         Command::Job(arguments) => job::run(context, &arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments)),

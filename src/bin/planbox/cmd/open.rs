@@ -11,19 +11,27 @@ use serde_json::json;
 pub(super) fn run(context: &Context, arguments: &Open) -> Result<Report, Failure> {
     let plan = plan_id(&arguments.plan)?;
     let about = |failure: Failure| failure.of(Some(&plan));
-    let wanted = resources::read(&plan, &arguments.resources).map_err(about)?;
+    let wanted = resources::read(&plan, &arguments.resources, context.global.lock_timeout);
+    let wanted = wanted.map_err(about)?;
     if wanted.is_empty() {
         let message = "there is nothing to open".to_owned();
         return Err(about(refused(
             "usage",
             message,
-            "name a directory with --dir",
+            "name something with --dir, --git or --sqlite",
         )));
     }
     let session = context.open().map_err(about)?;
     let (mut hold, made) = session.hold_or_make(&plan, "open")?;
-    session.workable(&plan, "it takes no more sandboxes")?;
-    resources::open(&mut hold, wanted)?;
+    let before = session
+        .workable(&plan, "it takes no more sandboxes")?
+        .sandboxes;
+    resources::open(
+        context.out,
+        &mut hold,
+        wanted,
+        (&arguments.resources, &before),
+    )?;
     let sandboxes = session.manager.sandboxes(&plan)?;
     drop(hold);
     let json = json!({

@@ -1,5 +1,6 @@
 //! `planbox recover`: finish or undo what a crash left.
 
+use super::receipt;
 use crate::args::Recover;
 use crate::exit::Failure;
 use crate::output::Report;
@@ -36,10 +37,21 @@ fn one(session: &Session<'_>, plan: &PlanId, keep_theirs: bool) -> Result<Report
     let json = json!({ "outcome": word, "plan": plan, "resources": [], "plans": [
         { "plan": plan, "outcome": word }
     ] });
+    let text = format!("plan {plan}: {}\n", recovered_in_words(&Ok(outcome)));
     Ok(Report::done(
-        format!("plan {plan}: {}\n", recovered_in_words(&Ok(outcome))),
+        text + &committed(session, plan, outcome),
         json,
     ))
+}
+
+/// What is real now, if the recovery finished a commit.
+fn committed(session: &Session<'_>, plan: &PlanId, outcome: Recovered) -> String {
+    if outcome != Recovered::Completed {
+        return String::new();
+    }
+    // What was done is done, whether or not its receipt can be read.
+    let receipt = session.manager.receipt(plan).ok().flatten();
+    receipt.map_or_else(String::new, |receipt| receipt::lines(&receipt))
 }
 
 /// The lock that stood in the way of a recovery that does not wait.
@@ -62,7 +74,11 @@ fn all(session: &Session<'_>) -> Result<Report, Failure> {
         .plans
         .into_iter()
         .partition(|plan| plan.outcome.is_err());
-    let text: String = done.iter().map(plan_text).collect();
+    let text = done.iter().map(|plan| match plan.outcome {
+        Ok(outcome) => plan_text(plan) + &committed(session, &plan.plan, outcome),
+        Err(_) => plan_text(plan),
+    });
+    let text: String = text.collect();
     if !failures.is_empty()
         && let Err(failure) = failures.remove(0).outcome
     {

@@ -11,7 +11,6 @@ use crate::text::now_unix_ms;
 use crate::tracked::Tracked;
 use planbox::{PlanHold, PlanId, SandboxStatus};
 use serde_json::json;
-use std::ffi::OsString;
 use std::hash::{BuildHasher as _, RandomState};
 
 const WANTED: &str = "nothing can be run in it any more";
@@ -20,8 +19,8 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
     let named = arguments.plan.as_ref().or(arguments.dashed.as_ref());
     let plan = named.map_or_else(fresh_id, |plan| plan_id(plan))?;
     let about = |failure: Failure| failure.of(Some(&plan));
-    if named.is_none() && arguments.resources.dirs.is_empty() {
-        let next = "name a directory with --dir, or a plan that has one";
+    if named.is_none() && arguments.resources.is_empty() {
+        let next = "name something with --dir, --git or --sqlite, or a plan that has something";
         return Err(refused(
             "usage",
             "there is nothing to work in".to_owned(),
@@ -29,7 +28,8 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
         ));
     }
     child::check_found(&arguments.cmd).map_err(about)?;
-    let wanted = resources::read(&plan, &arguments.resources).map_err(about)?;
+    let wanted = resources::read(&plan, &arguments.resources, context.global.lock_timeout);
+    let wanted = wanted.map_err(about)?;
     let mut session = context.open()?;
     if named.is_none() {
         context.out.talk(&format!("this is plan {plan}"));
@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
         session.hold_or_make(&plan, "run")?
     };
     let tracked = Tracked::begin(&session, &plan);
-    let begun = begin(&mut session, &mut hold, wanted, &arguments.cmd);
+    let begun = begin(&mut session, &mut hold, wanted, arguments);
     let outcome = match begun {
         Ok(begun) => {
             let tell = |what: &str| {
@@ -96,22 +96,23 @@ fn begin(
     session: &mut Session<'_>,
     hold: &mut PlanHold,
     wanted: Vec<Wanted>,
-    cmd: &[OsString],
+    arguments: &Run,
 ) -> Result<Begun, Failure> {
     let plan = hold.plan().clone();
-    session.workable(&plan, WANTED)?;
-    resources::open(hold, wanted)?;
+    let before = session.workable(&plan, WANTED)?.sandboxes;
+    let out = session.context.out;
+    resources::open(out, hold, wanted, (&arguments.resources, &before))?;
     let sandboxes = session.workable(&plan, WANTED)?.sandboxes;
     if sandboxes.is_empty() {
         let message = format!("plan {plan} has nothing to work in");
         return Err(refused(
             "no-resources",
             message,
-            "name a directory with --dir",
+            "name something with --dir, --git or --sqlite",
         ));
     }
     session.hide_progress();
-    let running = Job::new(session, &plan, &sandboxes, cmd)?.start(session)?;
+    let running = Job::new(session, &plan, &sandboxes, &arguments.cmd)?.start(session)?;
     Ok((running, sandboxes))
 }
 

@@ -6,10 +6,9 @@ use crate::exit::Failure;
 use crate::output::{Report, bold, with};
 use crate::session::{Context, Session, plan_id};
 use crate::size::Size;
-use crate::text::{age, clean, now_unix_ms};
-use comfy_table::{Table, presets};
+use crate::text::{age, aligned, clean, now_unix_ms, one_line};
 use planbox::rfc3339;
-use planbox::{Holder, PlanId, PlanStatus};
+use planbox::{Holder, PlanId, PlanStatus, SandboxStatus};
 use serde_json::{Value, json};
 
 pub(super) fn run(context: &Context, arguments: &OnePlan) -> Result<Report, Failure> {
@@ -97,33 +96,42 @@ fn all(session: &Session<'_>) -> Result<Report, Failure> {
         return Ok(Report::seen("", json));
     }
     let now = now_unix_ms();
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["PLAN", "STATE", "AGE", "RESOURCES", "SIZE", "HOLDER"]);
+    let header = ["PLAN", "STATE", "AGE", "RESOURCES", "SIZE", "HOLDER"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
     for plan in &plans {
         let status = &plan.status;
         let names = status
             .sandboxes
             .iter()
-            .map(|sandbox| clean(sandbox.name.as_str()));
+            .map(|sandbox| one_line(&name_and_kind(sandbox)));
         let names: Vec<String> = names.collect();
         let holder = status.holder.as_ref().map(|holder| in_words(holder, now));
-        table.add_row([
+        rows.push(vec![
             clean(status.plan.as_str()),
             status.state.to_string(),
             age(status.opened_unix_ms, now),
             if names.is_empty() {
                 "-".to_owned()
             } else {
-                names.join(",")
+                names.join(", ")
             },
             plan.total().in_words(),
             holder.unwrap_or_else(|| "-".to_owned()),
         ]);
     }
-    let lines = table.to_string();
-    let lines = lines.lines().map(|line| format!("{}\n", line.trim()));
+    let lines = aligned(rows);
+    let lines = lines.iter().map(|line| format!("{line}\n"));
     Ok(Report::seen(lines.collect::<String>(), json))
+}
+
+/// The name, with the kind behind it where the name is not the kind.
+fn name_and_kind(sandbox: &SandboxStatus) -> String {
+    let (name, kind) = (sandbox.name.as_str(), &sandbox.kind);
+    if name.trim_end_matches(|c: char| c.is_ascii_digit()) == kind {
+        name.to_owned()
+    } else {
+        format!("{name} ({kind})")
+    }
 }
 
 fn in_words(holder: &Holder, now_unix_ms: u64) -> String {
@@ -176,9 +184,15 @@ fn in_detail(sized: &Sized) -> String {
             line("  path", &path.display().to_string());
         }
         if let Some(size) = size {
+            let unit = if size.entries == 1 {
+                "entry"
+            } else {
+                "entries"
+            };
+            let entries = size.entries;
             line(
                 "  size",
-                &format!("{} in {} entries", size.in_words(), size.entries),
+                &format!("{} in {entries} {unit}", size.in_words()),
             );
         }
         if let Some(trouble) = &sandbox.trouble {

@@ -67,8 +67,8 @@ fn exit_of(error: &Error) -> Exit {
         "interrupted" => Exit::Interrupted,
         "busy" | "lock-timeout" | "resource-busy" => Exit::Busy,
         "conflict" => Exit::Conflict,
-        "bad-id" | "overlap" | "name-taken" | "bad-store" | "no-store" | "unknown-plan"
-        | "wrong-state" | "unknown-job" | "job-over" => Exit::Refused,
+        "bad-id" | "overlap" | "name-taken" | "second-marker" | "bad-store" | "no-store"
+        | "unknown-plan" | "wrong-state" | "unknown-job" | "job-over" => Exit::Refused,
         "refused" if matches!(error.stage(), None | Some(Stage::Open)) => Exit::Refused,
         _ => Exit::Failed,
     }

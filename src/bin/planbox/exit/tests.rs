@@ -164,7 +164,10 @@ fn busy_and_out_of_time_are_5() {
          timeout"
     );
     assert_eq!(failure.json()["error"]["retryable"], true);
-    assert_exit(Exit::Busy, [locked(late)]);
+    assert_exit(
+        Exit::Busy,
+        [locked(late), refusing(Fault::Busy), opening(Fault::Busy)],
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What can be asked for: the arguments as they are typed.
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ Exit status:
   0    done (also: already committed, nothing to do)
   1    failed, nothing changed
   2    usage, or refused input
-  3    findings (doctor, diff --exit-code)
+  3    findings (doctor, diff --exit-code, locks --check)
   4    conflict with changes made by others, nothing changed
   5    busy, or the lock time-out ran out; nothing changed
   6    recovery needed: run `planbox recover`
@@ -20,7 +20,7 @@ Exit status:
 
 Data goes to standard output, everything else to standard error.";
 
-/// Commit several directories together, or not at all.
+/// Commit directories, git branches and SQLite databases together, or not at all.
 #[derive(Debug, Parser)]
 #[command(name = "planbox", version, after_help = EXIT_STATUS, max_term_width = 100)]
 #[command(arg_required_else_help = true, infer_subcommands = false)]
@@ -36,7 +36,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The store [default: `$PLANBOX_STORE`, else `planbox` in the XDG state directory]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) store: Option<PathBuf>,
     /// Print one JSON object on standard output (`log`: one per line)
     #[arg(long, global = true)]
@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Log(OnePlan),
     /// Remove what nobody needs any more
     Gc(Gc),
+    /// Show who holds which plan, or judge what a run recorded of its locks
+    Locks(Locks),
     /// Look for trouble in the store
     Doctor,
     /// Show, follow, cancel and remove jobs
@@ -109,17 +111,74 @@ pub(crate) enum Command {
 #[command(next_help_heading = "Resources")]
 pub(crate) struct Resources {
     /// A directory; NAME must not hold a `/` (`./a=b` is a path) [default name: dir, dir2, ...]
-    #[arg(long = "dir", value_name = "[NAME=]PATH")]
+    #[arg(long = "dir", value_name = "[NAME=]PATH", value_hint = ValueHint::DirPath)]
     pub(crate) dirs: Vec<OsString>,
-    /// How the private view is made
+    /// A branch of a git repository; without #BRANCH the one that is checked out. A path that holds
+    /// a `#` gets one more at its end [default name: git, git2, ...]
+    #[arg(long = "git", value_name = "[NAME=]REPO[#BRANCH]", value_hint = ValueHint::DirPath)]
+    pub(crate) branches: Vec<OsString>,
+    /// A SQLite database that exists [default name: sqlite, sqlite2, ...]
+    #[arg(long = "sqlite", value_name = "[NAME=]FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) databases: Vec<OsString>,
+    /// The message of the commits on git branches [default: planbox: PLAN]
+    #[arg(short, long, value_name = "TEXT", requires = "branches", value_parser = parse_message)]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) message: Option<String>,
+    /// The author of the commits on git branches: 'NAME <EMAIL>' [default: planbox]
+    #[arg(long, value_name = "AUTHOR", requires = "branches", value_parser = parse_author)]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) author: Option<Author>,
+    /// The SQLite database whose own commit decides for the whole plan; at most one in a plan
+    #[arg(long, value_name = "NAME", requires = "databases")]
+    pub(crate) decide_in: Option<String>,
+    /// How the private view of a directory is made
     #[arg(long, value_name = "VIEW", default_value = "auto")]
     pub(crate) view: ViewArg,
-    /// Leave everything of this name out of the view and of the commit
+    /// Leave everything of this name out of the view of a directory and out of the commit
     #[arg(long, value_name = "NAME")]
     pub(crate) exclude: Vec<OsString>,
-    /// Take the directories of version control systems in, too
+    /// Take in the version-control stores (`.git` and the like) of a directory, too
     #[arg(long)]
     pub(crate) with_vcs: bool,
+}
+
+impl Resources {
+    /// True if none is named.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.dirs.is_empty() && self.branches.is_empty() && self.databases.is_empty()
+    }
+}
+
+/// Who a git commit is said to be by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Author {
+    pub(crate) name: String,
+    pub(crate) email: String,
+}
+
+/// Reads `Name <email>`. Both end up in one line of a commit, so neither can hold a line feed.
+fn parse_author(text: &str) -> Result<Author, String> {
+    let wrong = || "write it like 'Ada Lovelace <ada@example.org>', in one line".to_owned();
+    if text.contains(char::is_control) {
+        return Err(wrong());
+    }
+    let inside = text.trim().strip_suffix('>').ok_or_else(wrong)?;
+    let (name, email) = inside.rsplit_once('<').ok_or_else(wrong)?;
+    let (name, email) = (name.trim(), email.trim());
+    let plain = |part: &str| !part.is_empty() && !part.contains(['<', '>']);
+    if !(plain(name) && plain(email)) {
+        return Err(wrong());
+    }
+    let (name, email) = (name.to_owned(), email.to_owned());
+    Ok(Author { name, email })
+}
+
+/// Reads the message of a commit: any text but nothing.
+fn parse_message(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("a commit needs a message that says something".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// How the private view of a directory is made.
@@ -135,7 +194,7 @@ pub(crate) enum ViewArg {
 
 /// `planbox run`
 #[derive(Debug, Args)]
-#[command(override_usage = "planbox run [OPTIONS] [PLAN] [--dir [NAME=]PATH]... -- CMD...")]
+#[command(override_usage = "planbox run [OPTIONS] [PLAN] RESOURCES... -- CMD...")]
 #[command(after_help = COMMAND_ENVIRONMENT)]
 pub(crate) struct Run {
     /// The plan; a fresh one if left out. One that has sandboxes needs no RESOURCES
@@ -154,12 +213,13 @@ pub(crate) struct Run {
 /// Help for the environment of CMD.
 const COMMAND_ENVIRONMENT: &str = "\
 CMD is given PLANBOX_PLAN, PLANBOX_STORE and PLANBOX_PATH_<NAME> for every resource (NAME in upper
-case, everything but letters and digits replaced by `_`). With exactly one directory, its sandbox is
-the working directory of CMD. With --json, the standard output of CMD goes to standard error, so
+case, everything but letters and digits replaced by `_`). With exactly one directory or git branch,
+its sandbox is the working directory of CMD; a database beside it does not change that. With --json, the standard output of CMD goes to standard error, so
 that standard output is one JSON object. The plan is locked while CMD runs.";
 
 /// `planbox open`
 #[derive(Debug, Args)]
+#[command(override_usage = "planbox open [OPTIONS] PLAN RESOURCES...")]
 pub(crate) struct Open {
     /// The plan
     pub(crate) plan: String,
@@ -254,6 +314,41 @@ pub(crate) struct Gc {
     pub(crate) dry_run: bool,
 }
 
+/// `planbox locks`
+#[derive(Debug, Args)]
+#[command(after_help = LOCK_DUMPS)]
+pub(crate) struct Locks {
+    /// Judge the dumps: exit with 3 on a cycle, an undeclared edge or a lock held across I/O
+    #[arg(long, requires = "files", conflicts_with = "graph")]
+    pub(crate) check: bool,
+    /// Draw the dumps; without a FILE, the order that planbox itself declares
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) graph: Option<GraphFormat>,
+    /// Dumps of debug builds; with neither --check nor --graph they are judged
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Help for where dumps come from.
+const LOCK_DUMPS: &str = "\
+Without a FILE: the plans whose lease is held, by whom, for what and since when. A program that
+embeds planbox writes a dump if a debug build of it runs with PLANBOX_LOCK_EDGES=FILE; with
+PLANBOX_LOCK_WITNESS=record it goes on where it would have stopped. Several FILEs are judged as one
+run.";
+
+/// How a graph of locks is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// For graphviz
+    Dot,
+    /// For pages that draw mermaid
+    Mermaid,
+    /// A picture
+    Svg,
+    /// One `RANK/LOCK RANK/LOCK` per line: to compare runs, or for tsort
+    Pairs,
+}
+
 /// `planbox job`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Job {
@@ -340,67 +435,4 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_declaration_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_are_read() {
-        let cases = [
-            ("0", 0),
-            ("500ms", 500),
-            ("10s", 10_000),
-            ("7", 7_000),
-            ("2m", 120_000),
-        ];
-        for (text, milliseconds) in cases {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
-        }
-        assert_eq!(parse_duration("1d"), Ok(Duration::from_secs(86_400)));
-        for text in [
-            "",
-            "s",
-            "1w",
-            "-1s",
-            "1.5s",
-            "99999999999999999999",
-            "18446744073709551615h",
-        ] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn global_options_go_before_and_after_the_command() {
-        for line in ["planbox --json -q status", "planbox status --json -q"] {
-            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
-            assert!(cli.global.json && cli.global.quiet, "{line}");
-        }
-    }
-
-    #[test]
-    fn the_plan_of_run_is_optional_and_the_command_is_kept_as_it_is() {
-        let line = ["planbox", "run", "--dir", "a=x", "--", "sh", "-c", "--json"];
-        let cli = Cli::try_parse_from(line).unwrap();
-        let Command::Run(run) = cli.command else {
-            panic!("not run")
-        };
-        assert_eq!((run.plan, run.cmd.len(), cli.global.json), (None, 3, false));
-        let line = ["planbox", "run", "--plan", "-p", "--dir", "x", "--", "true"];
-        let Command::Run(run) = Cli::try_parse_from(line).unwrap().command else {
-            panic!()
-        };
-        assert_eq!(run.dashed.as_deref(), Some("-p"));
-        assert!(Cli::try_parse_from(["planbox", "run", "p", "--dir", "x", "true"]).is_err());
-        assert!(Cli::try_parse_from(["planbox", "exec", "--", "true"]).is_err());
-    }
-}
+mod tests;

@@ -4,6 +4,9 @@ use super::*;
 use crate::sync::thread;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+mod history;
+mod loading;
+
 impl<T> fmt::Debug for DraftError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -26,7 +29,7 @@ fn only_the_newest_generation_can_be_replaced() {
     let register = VersionRegister::new("v1", 1);
     let first = register.snapshot();
     assert_eq!(
-        (first.version(), *first.value(), first.generation()),
+        (first.version(), *first.value().unwrap(), first.generation()),
         ("v1", 1, 1)
     );
     assert_eq!(register.activate(1, "v2", Arc::new(2)), Ok(2));
@@ -44,8 +47,12 @@ fn only_the_newest_generation_can_be_replaced() {
         (error.code(), error.is_retryable()),
         ("register-moved", false)
     );
-    assert_eq!(*register.snapshot().value(), 2, "a refusal changes nothing");
-    assert_eq!(*first.value(), 1, "a snapshot stays");
+    assert_eq!(
+        *register.snapshot().value().unwrap(),
+        2,
+        "a refusal changes nothing"
+    );
+    assert_eq!(*first.value().unwrap(), 1, "a snapshot stays");
     assert_ne!(register.id(), VersionRegister::new("v1", 1).id());
 }
 
@@ -57,8 +64,8 @@ fn readers_never_see_a_torn_pair() {
         let mut last = 0;
         while !over.load(Ordering::Acquire) {
             let seen = register.snapshot();
-            assert_eq!(seen.version(), seen.value().to_string());
-            assert_eq!(seen.generation(), *seen.value() + 1);
+            assert_eq!(seen.version(), seen.value().unwrap().to_string());
+            assert_eq!(seen.generation(), *seen.value().unwrap() + 1);
             assert!(seen.generation() >= last, "generations never go back");
             last = seen.generation();
         }
@@ -67,7 +74,7 @@ fn readers_never_see_a_torn_pair() {
         let mut won = 0;
         while won < 500 {
             let seen = register.snapshot();
-            let next = seen.value() + 1;
+            let next = seen.value().unwrap() + 1;
             let outcome = register.activate(seen.generation(), next.to_string(), Arc::new(next));
             won += u64::from(outcome.is_ok());
         }
@@ -125,10 +132,15 @@ fn no_value_is_dropped_under_the_latch() {
     register.activate(1, "v2", Arc::new(nosy())).unwrap();
     register.activate(2, "v3", Arc::new(nosy())).unwrap();
     register.begin_draft("t");
-    register.wish("t", "v4".to_owned(), nosy()).unwrap();
-    register.wish("t", "v5".to_owned(), nosy()).unwrap();
+    let wish = |version: &str| Wish {
+        version: Some(version.to_owned()),
+        stored: None,
+        value: Some(Arc::new(nosy())),
+    };
+    register.wish("t", wish("v4")).unwrap();
+    register.wish("t", wish("v5")).unwrap();
     register.seal_draft("t").unwrap();
-    let late = register.wish("t", "v6".to_owned(), nosy());
+    let late = register.wish("t", wish("v6"));
     assert!(matches!(late, Err(DraftError::Sealed)));
     register.carry_out("t").unwrap();
     register.restore("t").unwrap();

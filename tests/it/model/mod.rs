@@ -1,0 +1,162 @@
+//! Generated stories on every kind of participant, compared step by step with a plain model.
+//!
+//! One generated story is played on each kind alone, and then on a plan over all of them. A story
+//! that fails is shrunk, its seed is kept in `regressions.txt` (which is committed, and played first
+//! from then on), and the seed of the whole run is printed.
+//!
+//! `PLANBOX_CASES=5000 cargo test --test it model::` plays more stories; `PLANBOX_SEED=...` the same
+//! ones again.
+
+mod ops;
+mod plain;
+mod thing;
+mod world;
+
+use crate::conformance::{
+    Defect, Shelf, checked_out, directory, git, settings, shelf, sqlite, value,
+};
+use ops::{Op, PLANS, story};
+use planbox::conformance::{Subject, Tried};
+use proptest::test_runner::{
+    Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRng, TestRunner,
+};
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
+use thing::Cast;
+use world::World;
+
+/// Stories in an ordinary run.
+const CASES: u32 = 16;
+
+/// Where the seeds of failed stories are kept.
+const REGRESSIONS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/it/model/regressions.txt"
+);
+
+/// Every kind.
+static CASTS: [Cast<'static>; 7] = [
+    Cast {
+        name: "directory",
+        make: &directory,
+    },
+    Cast {
+        name: "value",
+        make: &value,
+    },
+    Cast {
+        name: "git",
+        make: &git,
+    },
+    Cast {
+        name: "git, checked out",
+        make: &checked_out,
+    },
+    Cast {
+        name: "sqlite",
+        make: &sqlite,
+    },
+    Cast {
+        name: "settings",
+        make: &settings,
+    },
+    Cast {
+        name: "shelf",
+        make: &shelf,
+    },
+];
+
+fn play(story: &[Op], casts: &[&Cast<'_>]) -> Result<(), String> {
+    let mut world = World::new(casts, PLANS)?;
+    for (number, op) in story.iter().enumerate() {
+        let played = world.play(*op);
+        played.map_err(|what| format!("step {number}, {op:?}: {what}"))?;
+    }
+    world.end().map_err(|what| format!("at the end: {what}"))
+}
+
+/// The story on each kind alone, and on all of them in one plan.
+fn play_on_all(story: &[Op]) -> Result<(), TestCaseError> {
+    let alone = CASTS.iter().map(|cast| vec![cast]);
+    let together = std::iter::once(CASTS.iter().collect());
+    for casts in alone.chain(together) {
+        if let Err(what) = play(story, &casts) {
+            let names: Vec<_> = casts.iter().map(|cast| cast.name).collect();
+            return Err(TestCaseError::fail(format!(
+                "{}: {what}",
+                names.join(" + ")
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number, not {text}")),
+    )
+}
+
+fn seed(number: u64) -> TestRng {
+    let seed = blake3::hash(&number.to_le_bytes());
+    TestRng::from_seed(RngAlgorithm::ChaCha, seed.as_bytes())
+}
+
+#[test]
+fn every_kind_does_what_the_model_says() {
+    let number = from_environment("PLANBOX_SEED");
+    let number = number.unwrap_or_else(|| RandomState::new().hash_one("a fresh one"));
+    let cases = from_environment("PLANBOX_CASES").map_or(CASES, |cases| cases.try_into().unwrap());
+    let persistence = FileFailurePersistence::Direct(REGRESSIONS);
+    let config = Config {
+        cases,
+        failure_persistence: Some(Box::new(persistence)),
+        max_shrink_iters: 400,
+        ..Config::default()
+    };
+    println!("PLANBOX_SEED={number} PLANBOX_CASES={cases}");
+    let mut runner = TestRunner::new_with_rng(config, seed(number));
+    let outcome = runner.run(&story(), |story| play_on_all(&story));
+    if let Err(error) = outcome {
+        panic!("PLANBOX_SEED={number} plays it again.\n{error}");
+    }
+}
+
+/// The negative control: the stories reach what they are about, and the model notices. Defects that
+/// show only while something is settled in the background are left to the suite.
+#[test]
+fn the_model_notices_a_broken_participant() {
+    for defect in [
+        Defect::PrepareWrites,
+        Defect::DiffIsBlind,
+        Defect::SealDoesNotFreeze,
+        Defect::NeverReadOnly,
+        Defect::OverlooksConflicts,
+        Defect::WritesEverything,
+        Defect::AppliesTooMuch,
+        Defect::DropDeletesWork,
+        Defect::DiscardLeavesLitter,
+        Defect::TakeBackDoesNothing,
+    ] {
+        let make = move |_: &Path| -> Tried<Box<dyn Subject>> {
+            Ok(Box::new(Shelf::new(Some(defect), false)))
+        };
+        let cast = Cast {
+            name: "broken",
+            make: &make,
+        };
+        let config = Config {
+            cases: 400,
+            failure_persistence: None,
+            max_shrink_iters: 0,
+            ..Config::default()
+        };
+        let mut runner = TestRunner::new_with_rng(config, seed(1));
+        let outcome = runner.run(&story(), |story| {
+            play(&story, &[&cast]).map_err(TestCaseError::fail)
+        });
+        assert!(outcome.is_err(), "{defect:?} was not noticed");
+    }
+}
