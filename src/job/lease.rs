@@ -3,7 +3,7 @@
 use crate::error::{Holder, LockError};
 use crate::fs::Dir;
 use crate::id::JobId;
-use crate::lock::{Lease, LockWait, identify_holder};
+use crate::lock::{Lease, LockWait, Polled, identify_holder, poll};
 use crate::sync::{Mutex, Rank};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -41,27 +41,21 @@ impl Leases {
     /// Takes the lease of `job` for `operation`, or says who has it.
     ///
     /// # Errors
-    /// [`LockError::Busy`] with the owner, as far as is known; [`LockError::File`].
+    /// [`LockError::Busy`] or [`LockError::TimedOut`] with the owner, as far as is known;
+    /// [`LockError::File`].
     pub(super) fn take(
         &self,
         job: &JobId,
-        operation: &'static str,
+        (operation, wait): (&'static str, LockWait),
     ) -> Result<(Owned, Holder), LockError> {
         let me = identify_holder(job.as_str(), operation);
         let kind = match self {
             Self::Files(directory) => {
-                let lease = Lease::acquire(directory, &job.file_name(), &me, LockWait::Try)?;
+                let lease = Lease::acquire(directory, &job.file_name(), &me, wait)?;
                 Kind::File(Some(lease))
             }
             Self::List(list) => {
-                let mut owners = list.lock();
-                if let Some(holder) = owners.get(job) {
-                    return Err(LockError::Busy {
-                        key: job.as_str().to_owned(),
-                        holder: Some(Box::new(holder.clone())),
-                    });
-                }
-                owners.insert(job.clone(), me.clone());
+                enlist(list, job, (&me, wait))?;
                 Kind::Listed(job.clone(), Arc::clone(list))
             }
         };
@@ -93,6 +87,33 @@ impl Leases {
             Self::Files(directory) => Lease::peek(directory, &job.file_name()).is_some(),
             Self::List(list) => list.lock().contains_key(job),
         }
+    }
+}
+
+/// Writes `me` into the list as the owner of `job`.
+fn enlist(
+    list: &Mutex<BTreeMap<JobId, Holder>>,
+    job: &JobId,
+    (me, wait): (&Holder, LockWait),
+) -> Result<(), LockError> {
+    let mut found = None;
+    let outcome = poll(wait, || {
+        let mut owners = list.lock();
+        found = owners.get(job).cloned().map(Box::new);
+        if found.is_none() {
+            owners.insert(job.clone(), me.clone());
+        }
+        Ok(found.is_none())
+    });
+    let key = job.as_str().to_owned();
+    match outcome {
+        Ok(Polled::Taken) => Ok(()),
+        Ok(Polled::TimedOut(waited_ms)) => Err(LockError::TimedOut {
+            key,
+            waited_ms,
+            holder: found,
+        }),
+        Ok(Polled::Busy) | Err(_) => Err(LockError::Busy { key, holder: found }),
     }
 }
 

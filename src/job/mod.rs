@@ -301,10 +301,16 @@ impl JobStore {
         operation: &'static str,
     ) -> Result<JobHandle, JobError> {
         let _lock = self.lock(job, operation)?;
-        if self.row(job)?.is_none() {
+        let Some(row) = self.row(job)? else {
             return Err(JobError::NotFound { job: job.clone() });
-        }
-        let taken = self.inner.leases.take(job, operation);
+        };
+        // The end of an attempt is seen by all a moment before its owner lets go.
+        let wait = if row.state.is_terminal() {
+            self.inner.wait
+        } else {
+            LockWait::Try
+        };
+        let taken = self.inner.leases.take(job, (operation, wait));
         let (lease, me) = taken.map_err(|source| Self::lock_error(job, source))?;
         crate::crash::point("job.taken");
         let (id, owner) = (job.clone(), owner::owner_json(job, &me)?);

@@ -7,6 +7,7 @@ use crate::crash;
 use crate::error::{JobError, LockError};
 use crate::id::JobId;
 use crate::journal::Durability;
+use crate::lock::LockWait;
 use crate::state::JobState;
 use serde::Serialize;
 use std::time::Duration;
@@ -99,7 +100,7 @@ impl JobStore {
             return Ok(Some(row.state));
         }
         let _lock = self.lock(job, "prune")?;
-        let lease = match self.leases().take(job, "prune") {
+        let lease = match self.leases().take(job, ("prune", LockWait::Try)) {
             Ok((lease, _)) => lease,
             Err(LockError::Busy { .. }) => return Ok(Some(row.state)),
             Err(source) => return Err(Self::lock_error(job, source)),

@@ -33,6 +33,7 @@ use crate::error::Holder;
 pub use lease::{FileLock, Lease};
 pub use table::{Entered, Key, KeyGuard, KeyHandle, LockTable};
 pub use wait::LockWait;
+pub(crate) use wait::{Polled, poll};
 
 /// This thread as the holder of `key`, doing `operation` since now: what a [`Lease`] is taken as.
 #[must_use]

@@ -31,7 +31,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// How a polled wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Polled {
+pub(crate) enum Polled {
     /// The lock was taken.
     Taken,
     /// It was not, and the caller did not want to wait.
@@ -45,7 +45,7 @@ pub(super) enum Polled {
 /// Locks between processes are polled, never waited for in the kernel: a wait can then end in time,
 /// and no thread hangs where nothing can reach it. The last attempt is made after the deadline, so
 /// that a lock that was released in time is not missed.
-pub(super) fn poll(
+pub(crate) fn poll(
     wait: LockWait,
     mut attempt: impl FnMut() -> io::Result<bool>,
 ) -> io::Result<Polled> {

@@ -24,6 +24,8 @@ mod marker;
 mod mixed;
 #[cfg(feature = "sqlite")]
 mod model;
+#[cfg(feature = "sqlite")]
+mod pipelines;
 mod processes;
 #[cfg(feature = "sqlite")]
 mod register;

@@ -12,6 +12,8 @@ use planbox::job::Prune;
 use planbox::sync::channel::{Receiver, Sender, bounded, select};
 use planbox::sync::thread::{self, JoinHandle};
 use planbox::{Event, Explain as _, JobHandle, JobId, JobState, JobStore, NewJob, PlanId, Stage};
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 /// The kind of the job of a plan.
@@ -61,6 +63,15 @@ impl Tracked {
     /// The owner of the job.
     pub(crate) fn owner(&self) -> &JobHandle {
         &self.owner
+    }
+
+    /// Writes down that CMD does something. Its arguments are left out: they may hold what is not
+    /// for everybody who reads the log.
+    pub(crate) fn tell(&self, cmd: &[OsString], what: &str) {
+        let name = cmd.first().map(Path::new).and_then(Path::file_name);
+        let name = name.unwrap_or_default().to_string_lossy();
+        // A job that cannot be written is no reason to stop.
+        drop(self.owner.append_log(&format!("{name} {what}"), None));
     }
 
     /// Ends the job as the run ended.
@@ -152,7 +163,11 @@ impl Writer {
                 let step = format!("{stage} {resource}");
                 let ended = *total > 0 && done >= total;
                 if ended || self.last.as_ref() != Some(&step) {
-                    let line = format!("{step}: {done} of {total} {unit}");
+                    // A step that does not know its size yet says how far it came.
+                    let line = match total {
+                        0 => format!("{step}: {done} {unit}"),
+                        _ => format!("{step}: {done} of {total} {unit}"),
+                    };
                     drop(self.owner.append_log(&line, Some(percent)));
                 } else {
                     drop(self.owner.progress(percent));

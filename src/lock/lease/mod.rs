@@ -111,10 +111,13 @@ impl Lease {
     /// Removes the lock file and releases the lease: the last act on a name that is not needed any
     /// more. Those who wait find that the file is gone, and take the next one.
     ///
-    /// A file that cannot be removed stays, empty, for a later sweep.
+    /// A file that cannot be removed stays, empty, for a later sweep. If somebody has removed ours
+    /// by hand, the name stands for the lease of another holder by now, and stays.
     pub fn retire(mut self) {
-        let removed = unlinkat(&self.door.directory, &self.door.name, AtFlags::empty());
-        self.is_retired = removed.is_ok();
+        if self.door.is_named(&self.file).unwrap_or(false) {
+            let removed = unlinkat(&self.door.directory, &self.door.name, AtFlags::empty());
+            self.is_retired = removed.is_ok();
+        }
     }
 
     fn write(&self, holder: &Holder) -> io::Result<()> {

@@ -73,6 +73,18 @@ fn the_lease_of_a_removed_file_is_not_a_lease() {
 }
 
 #[test]
+fn a_holder_whose_file_was_removed_by_hand_leaves_the_next_one_alone() {
+    let home = directory();
+    let robbed = take(home.path(), LockWait::Try).expect("free");
+    std::fs::remove_file(home.path().join(NAME)).expect("removed");
+    let next = take(home.path(), LockWait::Try).expect("free again");
+    robbed.retire();
+    assert!(take(home.path(), LockWait::Try).is_err(), "it is held");
+    next.retire();
+    assert!(!home.path().join(NAME).exists());
+}
+
+#[test]
 fn threads_that_retire_and_take_never_hold_it_together() {
     let home = directory();
     let inside = std::sync::atomic::AtomicUsize::new(0);

@@ -2,6 +2,7 @@
 
 use super::{Home, ended, make_pipe, read};
 use planbox::{JobId, JobPatch, JobState, JobStore, NewJob};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -92,6 +93,57 @@ fn what_a_command_writes_is_seen_by_others_while_it_runs_if_asked_for() {
     assert!(run.stdout.starts_with("out\nlast"), "{run:?}");
     assert!(run.stderr.contains("err\n"), "{run:?}");
     assert!(text(&job(&home, "p")).iter().any(|line| line == "last"));
+}
+
+/// ```text
+/// run    : CMD  job note ......... goes on, commits, job completed
+/// follow :    log -f p  sees the note ............ ends
+/// others :               list, show: 50 %
+/// ```
+#[test]
+fn a_long_run_is_watched_from_another_terminal() {
+    let home = Home::new();
+    let real = home.real("real", &[("f", "old")]);
+    let pipe = home.path("pipe");
+    make_pipe(&pipe);
+    let script = r#"printf new >f; "$1" job note "$PLANBOX_PLAN" "half of it" --done 50
+        read line <"$0"; "$1" job note "$PLANBOX_PLAN" "all of it" --done 100"#;
+    let mut run = home.command(&["run", "p", "--json", "--dir", real.to_str().unwrap(), "--"]);
+    let run = run.args(["sh", "-c", script, pipe.to_str().unwrap()]);
+    let run = run.arg(env!("CARGO_BIN_EXE_planbox"));
+    let run = run.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let run = run.spawn().unwrap();
+    // CMD opens the pipe to read: it has said how far it is, and does not go on.
+    let mut go_on = std::fs::File::options().write(true).open(&pipe).unwrap();
+    let mut follow = home.command(&["job", "log", "-f", "p"]);
+    let follow = follow.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut follow = follow.spawn().unwrap();
+    let mut told = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut until = |word: &str| {
+        assert!(told.any(|line| line.unwrap().ends_with(word)), "{word}");
+    };
+    until("  #1  sh runs");
+    until("  #1  half of it");
+    let list = home.run(&["job", "list"]);
+    assert!(list.stdout.contains("running  50 %"), "{list:?}");
+    let process = format!("process {}", run.id());
+    assert!(list.stdout.contains(&process), "{list:?}");
+    let shown = home.run(&["job", "show", "p"]);
+    assert!(
+        shown.stdout.contains("running, 50 %, attempt 1"),
+        "{shown:?}"
+    );
+    go_on.write_all(b"\n").unwrap();
+    until("all of it");
+    until("sh has ended");
+    until("plan is done");
+    let run = ended(&run.wait_with_output().unwrap());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let follow = ended(&follow.wait_with_output().unwrap());
+    assert_eq!(follow.code, Some(0), "{follow:?}");
+    assert!(follow.stderr.contains("job p is completed"), "{follow:?}");
+    let late = home.json(2, &["job", "note", "p", "too late"]);
+    assert_eq!(late["error"]["code"], "job-over");
 }
 
 /// ```text

@@ -123,6 +123,27 @@ fn several_processes_write_one_job_and_lose_nothing() {
     assert_eq!((end.lines, end.revision), (expected, last));
 }
 
+/// Who sees the end of an attempt may ask for the next one, although the owner still has its lease
+/// for a moment.
+#[test]
+fn a_job_can_be_retried_as_soon_as_its_end_is_seen() {
+    let home = tempfile::tempdir().unwrap();
+    let stores = [open(home.path()), JobStore::in_memory()];
+    for jobs in stores {
+        let mut owner = begin(&jobs, "again");
+        for attempt in 2..=40 {
+            owner = std::thread::scope(|scope| {
+                scope.spawn(|| owner.fail("once more").unwrap());
+                while read(&jobs, "again").state != JobState::Failed {
+                    std::thread::yield_now();
+                }
+                jobs.retry(&id("again")).unwrap()
+            });
+            assert_eq!(owner.attempt(), attempt);
+        }
+    }
+}
+
 #[test]
 fn a_job_of_another_process_is_seen_busy_and_can_be_asked_to_stop() {
     let home = tempfile::tempdir().unwrap();

@@ -127,7 +127,7 @@ fn file(path: &str) -> Source {
 
 /// Every Rust file of the package.
 fn rust() -> Vec<Source> {
-    ["src", "tests", "benches"]
+    ["src", "tests", "benches", "docs"]
         .iter()
         .flat_map(|dir| files(dir, "rs"))
         .collect()
@@ -192,6 +192,12 @@ fn forgotten(sources: &[Source]) -> Vec<String> {
 fn no_source_file_is_forgotten() {
     let mut sources = files("src", "rs");
     sources.extend(files("tests", "rs"));
+    // An example that is a program of its own is named there.
+    let manifest = file("Cargo.toml").text;
+    let is_program = |source: &Source| manifest.contains(&format!("\"{}\"", source.path));
+    let mut examples = files("docs", "rs");
+    examples.retain(|source| !is_program(source));
+    sources.extend(examples);
     assert_none(&forgotten(&sources));
 }
 

@@ -361,6 +361,8 @@ pub(crate) enum Job {
     Show(TheJob),
     /// Print the log of a job
     Log(JobLog),
+    /// Tell those who watch a job: a line for its log, and how far it is
+    Note(JobNote),
     /// Ask the owner of a job to stop; a job that nobody works on is cancelled at once
     Cancel(TheJob),
     /// Remove jobs that are completed, failed or cancelled, with their logs
@@ -374,8 +376,24 @@ pub(crate) struct TheJob {
     pub(crate) job: String,
 }
 
+/// `planbox job note`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "In CMD of a `run`: planbox job note \"$PLANBOX_PLAN\" \"half of it\" --done 50"
+)]
+pub(crate) struct JobNote {
+    /// The job
+    pub(crate) job: String,
+    /// The line
+    pub(crate) line: String,
+    /// How much of the work is done, in percent; never less than before, and 99 at the most
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(i64).range(0..=100))]
+    pub(crate) done: Option<i64>,
+}
+
 /// `planbox job log`
 #[derive(Debug, Args)]
+#[command(after_help = "Each line: when, which attempt, what")]
 pub(crate) struct JobLog {
     /// The job
     pub(crate) job: String,

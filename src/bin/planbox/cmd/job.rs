@@ -1,8 +1,8 @@
 //! `planbox job`: what is going on, and what became of it.
 
 use super::push_line;
-use crate::args::{Job as Asked, JobLog, JobPrune};
-use crate::exit::{Exit, Failure, interrupted};
+use crate::args::{Job as Asked, JobLog, JobNote, JobPrune};
+use crate::exit::{Exit, Failure};
 use crate::output::{Json, Report, bold, with};
 use crate::session::{Context, Session};
 use crate::text::{age, clean, now_unix_ms};
@@ -26,6 +26,7 @@ pub(super) fn run(context: &Context, asked: &Asked) -> Result<Report, Failure> {
         Asked::List => list(&session),
         Asked::Show(arguments) => show(&session, &job_id(&arguments.job)?),
         Asked::Log(arguments) => log(&session, arguments),
+        Asked::Note(arguments) => note(&session, arguments),
         Asked::Cancel(arguments) => cancel(&session, &job_id(&arguments.job)?),
         Asked::Prune(arguments) => prune(&session, arguments),
     }
@@ -78,7 +79,7 @@ fn list(session: &Session<'_>) -> Result<Report, Failure> {
             format!("{} %", job.progress),
             job.attempt.to_string(),
             age(job.created_unix_ms, now),
-            owner.map_or_else(|| "-".to_owned(), |owner| clean(&owner.to_string())),
+            owner.map_or_else(|| "-".to_owned(), |owner| format!("process {}", owner.pid)),
         ]);
     }
     let mut text = String::new();
@@ -116,7 +117,9 @@ fn show(session: &Session<'_>, id: &JobId) -> Result<Report, Failure> {
     );
     row("state", &state);
     if let Some(owner) = &job.owner {
-        row("owner", &owner.to_string());
+        let since = rfc3339(owner.since_unix_ms);
+        let since = format!("process {} on {}, since {since}", owner.pid, owner.host);
+        row("owner", &since);
     }
     for (name, unix_ms) in [
         ("created", job.created_unix_ms),
@@ -138,10 +141,7 @@ fn show(session: &Session<'_>, id: &JobId) -> Result<Report, Failure> {
         row("field", &format!("{name} = {value}"));
     }
     let skipped = job.log.len().saturating_sub(LAST_LINES);
-    row(
-        "log",
-        &format!("{} lines, {} dropped", job.lines, job.dropped),
-    );
+    row("log", &length(&job));
     for line in job.log.iter().skip(skipped) {
         push_line(&mut text, &line_text(line));
     }
@@ -149,10 +149,19 @@ fn show(session: &Session<'_>, id: &JobId) -> Result<Report, Failure> {
     Ok(Report::seen(text, json))
 }
 
+/// How long the log of a job is.
+fn length(job: &Job) -> String {
+    let lines = if job.lines == 1 { "line" } else { "lines" };
+    match job.dropped {
+        0 => format!("{} {lines}", job.lines),
+        dropped => format!("{} {lines}, the oldest {dropped} dropped", job.lines),
+    }
+}
+
 fn line_text(line: &LogLine) -> String {
     let at = rfc3339(line.at_unix_ms);
     let text = clean(&line.text).replace('\n', "\\n");
-    format!("{at}  {}  {text}", line.attempt)
+    format!("{at}  #{}  {text}", line.attempt)
 }
 
 /// A part of a log.
@@ -200,10 +209,26 @@ fn log(session: &Session<'_>, arguments: &JobLog) -> Result<Report, Failure> {
         // Looked at whether or not something changed: an owner that dies writes nothing.
         watch.next(LOOK_EVERY)?;
         if session.context.signals.is_cancelled() {
-            return Err(interrupted(None));
+            out.talk(&format!(
+                "job {id} goes on; to stop it: planbox job cancel {id}"
+            ));
+            return Ok(Report {
+                exit: Exit::Interrupted,
+                ..lines(&id, &[])
+            });
         }
         job = found(session, &id, seen)?;
     }
+}
+
+fn note(session: &Session<'_>, arguments: &JobNote) -> Result<Report, Failure> {
+    let id = job_id(&arguments.job)?;
+    let jobs = session.manager.jobs();
+    // 100 % is for the end.
+    let done = arguments.done.map(|done| done.min(99));
+    let revision = jobs.append_log(&id, &arguments.line, done)?;
+    let job = json!({ "id": id, "revision": revision });
+    Ok(Report::done("", with(object("noted"), "job", job)))
 }
 
 fn cancel(session: &Session<'_>, id: &JobId) -> Result<Report, Failure> {
@@ -213,7 +238,9 @@ fn cancel(session: &Session<'_>, id: &JobId) -> Result<Report, Failure> {
     } else {
         (
             "asked",
-            format!("the owner of job {id} was asked to stop\n"),
+            format!(
+                "the owner of job {id} was asked to stop; to see it: planbox job log -f {id}\n"
+            ),
         )
     };
     let json = with(object(outcome), "job", json!({ "id": id, "state": state }));

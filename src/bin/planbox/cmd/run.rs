@@ -47,7 +47,14 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
         .map(Tracked::owner);
     let begun = begin((&mut session, &mut hold), wanted, arguments, log);
     let outcome = match begun {
-        Ok(begun) => finish(&mut session, &mut hold, begun),
+        Ok(begun) => {
+            let tell = |what: &str| {
+                if let Some(tracked) = &tracked {
+                    tracked.tell(&arguments.cmd, what);
+                }
+            };
+            finish(&mut session, &mut hold, (begun, &tell))
+        }
         Err(failure) => {
             let useless = made && (named.is_none() || failure.code() == child::NOT_STARTED);
             Err(if useless {
@@ -64,14 +71,19 @@ pub(super) fn run(context: &Context, arguments: &Run) -> Result<Report, Failure>
     outcome
 }
 
-/// Waits for CMD and commits.
+/// CMD, and what it works on.
+type Begun = (Running, Vec<SandboxStatus>);
+
+/// Waits for CMD and commits; tells when it runs and when it has ended.
 fn finish(
     session: &mut Session<'_>,
     hold: &mut PlanHold,
-    (running, sandboxes): (Running, Vec<SandboxStatus>),
+    ((running, sandboxes), tell): (Begun, &dyn Fn(&str)),
 ) -> Result<Report, Failure> {
     let known = |failure: Failure| failure.with_resources(sandboxes_json(&sandboxes));
+    tell("runs");
     let ran = running.wait(session);
+    tell("has ended");
     session.show_progress();
     ran.and_then(|()| commit(session, hold)).map_err(known)
 }
@@ -89,7 +101,7 @@ fn begin(
     wanted: Vec<Wanted>,
     arguments: &Run,
     log: Option<&JobHandle>,
-) -> Result<(Running, Vec<SandboxStatus>), Failure> {
+) -> Result<Begun, Failure> {
     let plan = hold.plan().clone();
     let before = session.workable(&plan, WANTED)?.sandboxes;
     let out = session.context.out;
