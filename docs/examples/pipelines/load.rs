@@ -3,7 +3,7 @@
 use crate::push::Push;
 use crate::server::Server;
 use crate::wishes::{self, Act, Tally, Visitor, Wishes};
-use crate::{Failure, plain, say, work};
+use crate::{Failure, pipeline, plain, say, work};
 use planbox::JobId;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -111,7 +111,10 @@ fn visit(
         for job in changes.iter().flat_map(|changes| &changes.jobs) {
             let (done, count) = match visitor.look(job) {
                 Some(Act::Cancel) => (server.cancel(&job.id).is_ok(), &clicks.cancels),
-                Some(Act::Retry) => (server.retry(&job.id).is_ok(), &clicks.retries),
+                Some(Act::Retry) => {
+                    work::make_input(&pipeline::input_of(job)?, false)?;
+                    (server.retry(&job.id).is_ok(), &clicks.retries)
+                }
                 None => continue,
             };
             let count = if done { count } else { &clicks.refused };

@@ -1,7 +1,7 @@
 //! The routes of a server, and the workers behind them. Several servers may have one store open.
 
+use crate::Failure;
 use crate::pipeline::{self, RESTYLE, SHORT_FORM};
-use crate::{Failure, work};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use planbox::error::JobError;
 use planbox::{JobHandle, JobId, JobPatch, JobState, JobStore, NewJob};
@@ -64,13 +64,9 @@ impl Server {
         self.jobs.cancel(id)
     }
 
-    /// `POST /retry`: the next attempt of a job that has ended without a result. The input is made
-    /// good first, as a user would.
+    /// `POST /retry`: the next attempt of a job that has ended without a result.
     pub(crate) fn retry(&self, id: &JobId) -> Result<u64, Failure> {
-        let job = self.jobs.read(id)?;
-        let job = job.ok_or_else(|| JobError::NotFound { job: id.clone() })?;
         let owner = self.jobs.retry(id)?;
-        work::make_input(&pipeline::input_of(&job)?, false)?;
         owner.update(JobPatch::new().set("retried", &true))?;
         let attempt = owner.attempt();
         self.begun.0.send(owner)?;

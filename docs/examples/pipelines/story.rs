@@ -4,6 +4,7 @@ use crate::push::{Push, check_end};
 use crate::server::Server;
 use crate::{Failure, load, say, work};
 use planbox::{Job, JobId, JobState};
+use std::path::PathBuf;
 
 /// Tells it; true if it ends well.
 pub(crate) fn tell() -> Result<bool, Failure> {
@@ -33,6 +34,7 @@ pub(crate) fn tell() -> Result<bool, Failure> {
             "{broken}: {}",
             reason.ok_or("no reason")?.to_text()
         ));
+        work::make_input(&input(&server, &broken), false)?;
         let attempt = server.retry(&broken)?;
         say(&format!("retry {broken}: attempt {attempt}"));
         until(&mut push, (&broken, attempt), JobState::Completed)?;
@@ -62,9 +64,13 @@ pub(crate) fn tell() -> Result<bool, Failure> {
     Ok(wrong.is_empty())
 }
 
+fn input(server: &Server, id: &JobId) -> PathBuf {
+    server.directory.join(format!("{id}.txt"))
+}
+
 fn submit(server: &Server, name: &str, is_damaged: bool) -> Result<JobId, Failure> {
     let id = JobId::new(name)?;
-    let input = server.directory.join(format!("{name}.txt"));
+    let input = input(server, &id);
     work::make_input(&input, is_damaged)?;
     if name.starts_with(crate::pipeline::RESTYLE) {
         server.submit_restyle(&id, &input)?;

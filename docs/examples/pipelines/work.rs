@@ -153,6 +153,14 @@ pub(crate) fn make_lines(file: &Path, count: usize) -> Result<(), Failure> {
         format!("{number}: {}\n", digest.to_hex())
     };
     let text: String = (1..=count).map(line).collect();
-    std::fs::write(file, text)?;
+    write_whole(file, text.as_bytes())
+}
+
+/// Writes a file beside it and renames it: an attempt that reads meanwhile reads the old one or the
+/// new one.
+fn write_whole(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let beside = file.with_extension(format!("{:?}", std::thread::current().id()));
+    std::fs::write(&beside, bytes)?;
+    std::fs::rename(&beside, file)?;
     Ok(())
 }

@@ -101,7 +101,7 @@ impl Torture {
             }
         }
         for job in self.jobs.list()? {
-            self.click(&job, server);
+            self.click(&job, server)?;
         }
         Ok(())
     }
@@ -110,18 +110,22 @@ impl Torture {
     fn look(&mut self, server: &mut Process) -> Result<(), Failure> {
         let changes = self.push.next(LOOK_EVERY)?;
         for job in changes.iter().flat_map(|changes| &changes.jobs) {
-            self.click(job, server);
+            self.click(job, server)?;
         }
         Ok(())
     }
 
-    fn click(&mut self, job: &Job, server: &mut Process) {
+    fn click(&mut self, job: &Job, server: &mut Process) -> Result<(), Failure> {
         match self.visitor.look(job) {
             // From this process: a second writer, while the server lives and when it is dead.
             Some(Act::Cancel) => drop(self.jobs.cancel(&job.id)),
-            Some(Act::Retry) => server.ask(&format!("retry {}", job.id)),
+            Some(Act::Retry) => {
+                work::make_input(&wishes::input(&self.home, &job.id), false)?;
+                server.ask(&format!("retry {}", job.id));
+            }
             None => {}
         }
+        Ok(())
     }
 
     /// What must hold when nobody works: all that was accepted is there, and nothing says it runs.
