@@ -121,10 +121,16 @@ pub(super) fn put<S: Stored>(
     }
     values.push(Value::Blob(sum.end().to_vec()));
     let places = vec!["?"; values.len()].join(",");
+    // Not REPLACE, which removes the row and makes it anew: every index would be written twice.
+    let set = |name: &&str| format!("{name} = excluded.{name}");
+    let sets: Vec<String> = S::COLUMNS.iter().skip(S::KEY).map(set).collect();
     let sql = format!(
-        "REPLACE INTO {} ({},checksum) VALUES ({places})",
+        "INSERT INTO {} ({},checksum) VALUES ({places}) ON CONFLICT ({}) DO UPDATE SET {}, \
+         checksum = excluded.checksum",
         S::TABLE,
-        S::COLUMNS.join(",")
+        S::COLUMNS.join(","),
+        S::COLUMNS.get(..S::KEY).unwrap_or_default().join(","),
+        sets.join(", "),
     );
     let run = || conn.prepare_cached(&sql)?.execute(params_from_iter(values));
     run()

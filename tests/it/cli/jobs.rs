@@ -95,6 +95,21 @@ fn what_a_command_writes_is_seen_by_others_while_it_runs_if_asked_for() {
     assert!(text(&job(&home, "p")).iter().any(|line| line == "last"));
 }
 
+#[test]
+fn a_command_that_writes_much_is_passed_on_whole_and_filed() {
+    let home = Home::new();
+    let real = home.real("real", &[("f", "old")]);
+    let script = "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done";
+    let real = real.to_str().unwrap();
+    let ran = home.run(&["run", "--log", "p", "--dir", real, "--", "sh", "-c", script]);
+    assert_eq!(ran.code, Some(0));
+    let lines = ran.stdout.lines().filter(|line| line.starts_with("line "));
+    assert_eq!(lines.count(), 3_000);
+    let job = job(&home, "p");
+    let last = job.log.iter().filter(|line| line.text == "line 2999");
+    assert!(last.count() == 1 && job.lines >= 3_000, "{}", job.lines);
+}
+
 /// ```text
 /// run    : CMD  job note ......... goes on, commits, job completed
 /// follow :    log -f p  sees the note ............ ends
