@@ -256,7 +256,7 @@ impl Locked {
     /// Refuses a plan in which `name` would now change the tree that another resource lies in: a
     /// branch may have been checked out around it since both were opened.
     fn keep_apart(&self, name: &ResourceName, guards: &[Guard]) -> Result<(), CommitError> {
-        let whole = |guard: &&Guard| !guard.shared;
+        let exclusive = |guard: &&Guard| !guard.shared;
         let ours = self.body.participants.get(name);
         let Some(Ok(ours)) = ours.map(|participant| &participant.sandbox) else {
             return Ok(());
@@ -266,7 +266,7 @@ impl Locked {
                 continue;
             };
             let whose = &ours.identity().key;
-            let mut trees = guards.iter().filter(whole).map(|guard| &guard.key);
+            let mut trees = guards.iter().filter(exclusive).map(|guard| &guard.key);
             if trees.any(|tree| theirs.identity().lies_in(tree, whose)) {
                 let why = format!(
                     "it would change the tree that {other} lies in, {}; one plan cannot have both",

@@ -307,16 +307,10 @@ fn the_git_directory_of_the_view_is_not_read_whatever_it_becomes() {
 fn a_filter_planted_in_our_own_git_directory_does_not_run() {
     let world = World::new();
     let trap = Trap::new(&world);
-    let attack = |dir: &Path, way: usize| match way {
-        0 => trap.append_config(dir),
-        _ => {
-            // A git directory that leads to another one takes the configuration from there.
-            let lair = world.home.path().join("lair");
-            git(world.home.path(), &["init", "-q", "--bare", "lair"]);
-            trap.append_config(&lair);
-            write(&dir.join("commondir"), lair.to_str().unwrap());
-        }
-    };
+    // A git directory that leads to another one takes the configuration from there.
+    let lair = world.home.path().join("lair");
+    git(world.home.path(), &["init", "-q", "--bare", "lair"]);
+    trap.append_config(&lair);
     for way in [0, 1] {
         for sealed in [false, true] {
             let mut sandbox = world.open_as(&format!("reach-{way}-{sealed}"), &world.resource());
@@ -327,7 +321,12 @@ fn a_filter_planted_in_our_own_git_directory_does_not_run() {
                 sandbox.seal(&work()).unwrap();
                 world.move_main_quietly();
             }
-            attack(&view.parent().unwrap().join("git"), way);
+            let own = view.parent().unwrap().join("git");
+            if way == 0 {
+                trap.append_config(&own);
+            } else {
+                write(&own.join("commondir"), lair.to_str().unwrap());
+            }
             let error = if sealed {
                 sandbox.prepare(&work()).unwrap_err()
             } else {
@@ -337,6 +336,5 @@ fn a_filter_planted_in_our_own_git_directory_does_not_run() {
             assert_eq!(trap.sprung(), None, "{way} {sealed}");
             sandbox.discard(&work()).unwrap();
         }
-        drop(std::fs::remove_dir_all(world.home.path().join("lair")));
     }
 }
