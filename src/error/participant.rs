@@ -215,7 +215,7 @@ impl Explain for ParticipantError {
             Fault::NoSpace => "free space (or raise the quota), then try again",
             Fault::Denied => "clear the immutable flag or grant write permission, then try again",
             Fault::Unsupported => {
-                "choose another view, or move the resource to a file system that can"
+                "the message says what cannot be done here: choose another way (for a directory: another view), or move the resource to where it can"
             }
             Fault::Busy => "wait until the other writer has ended, then try again",
             Fault::Elsewhere => "commit in the process that opened the value",

@@ -46,6 +46,8 @@ pub struct SandboxStatus {
     pub path: Option<PathBuf>,
     /// How the view is made.
     pub view: String,
+    /// True if its own commit decides for the whole plan.
+    pub decides: bool,
     /// Why it cannot be worked with from here, if it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -131,7 +133,8 @@ impl SandboxManager {
             let name = enlisted.name.clone();
             let kind = enlisted.kind.clone();
             sandboxes.push(match services.reopen(&record.plan, &enlisted, &place) {
-                Ok(sandbox) => SandboxStatus {
+                Ok(mut sandbox) => SandboxStatus {
+                    decides: sandbox.marker().is_some(),
                     name,
                     kind,
                     target: sandbox.target(),
@@ -140,6 +143,7 @@ impl SandboxManager {
                     trouble: None,
                 },
                 Err(error) => SandboxStatus {
+                    decides: false,
                     name,
                     kind,
                     target: enlisted.key.to_string(),

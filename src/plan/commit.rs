@@ -10,11 +10,13 @@ use super::resources::{GuardFailure, ResourceLocks};
 use super::{Locked, marker, story};
 use crate::clock;
 use crate::crash;
-use crate::error::{CommitError, Conflict, JournalError, ParticipantError, PlanFault, Stage};
+use crate::error::{
+    CommitError, Conflict, Fault, JournalError, ParticipantError, PlanFault, Stage,
+};
 use crate::id::ResourceName;
 use crate::journal::{Decision, Durability, Part};
 use crate::lock::LockWait;
-use crate::sandbox::{Changes, Redo, Sealed, Vote};
+use crate::sandbox::{Changes, Guard, Redo, Sealed, Vote};
 use crate::state::{PlanEvent, PlanState};
 use std::collections::BTreeMap;
 
@@ -235,9 +237,12 @@ impl Locked {
     fn lock_resources(&mut self, wait: LockWait) -> Result<ResourceLocks, CommitError> {
         let plan = self.plan.clone();
         let seats = self.seats().into_iter();
-        let guards = seats
+        let guards: Vec<_> = seats
             .map(|(name, sandbox)| (name.clone(), call(&plan, || sandbox.guards())))
             .collect();
+        for (name, guards) in &guards {
+            self.keep_apart(name, guards.as_deref().unwrap_or_default())?;
+        }
         ResourceLocks::take(&self.services, &self.guard, guards, wait).map_err(|failure| {
             match failure {
                 GuardFailure::Lock(source) => PlanFault::Lock { plan, source }.into(),
@@ -246,6 +251,32 @@ impl Locked {
                 }
             }
         })
+    }
+
+    /// Refuses a plan in which `name` would now change the tree that another resource lies in: a
+    /// branch may have been checked out around it since both were opened.
+    fn keep_apart(&self, name: &ResourceName, guards: &[Guard]) -> Result<(), CommitError> {
+        let exclusive = |guard: &&Guard| !guard.shared;
+        let ours = self.body.participants.get(name);
+        let Some(Ok(ours)) = ours.map(|participant| &participant.sandbox) else {
+            return Ok(());
+        };
+        for (other, participant) in self.body.participants.iter().filter(|pair| pair.0 != name) {
+            let Ok(theirs) = &participant.sandbox else {
+                continue;
+            };
+            let whose = &ours.identity().key;
+            let mut trees = guards.iter().filter(exclusive).map(|guard| &guard.key);
+            if trees.any(|tree| theirs.identity().lies_in(tree, whose)) {
+                let why = format!(
+                    "it would change the tree that {other} lies in, {}; one plan cannot have both",
+                    theirs.target()
+                );
+                let error = ParticipantError::new(Fault::Refused, why);
+                return Err(self.refused((name.clone(), Stage::Validate), error));
+            }
+        }
+        Ok(())
     }
 
     /// No decision follows: every participant lets go of what its prepare holds on to.

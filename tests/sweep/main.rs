@@ -27,7 +27,7 @@ const STRIDE: usize = 17;
 
 /// The calls that change something, and those that find what is changed.
 const CALLS: &str = "openat2,mkdirat,unlinkat,renameat2,linkat,symlinkat,fchmod,fchown,utimensat,\
-    write,pwrite64,fsync,fdatasync,syncfs,ftruncate,copy_file_range,fsetxattr,flock";
+    write,pwrite64,fsync,fdatasync,syncfs,ftruncate,copy_file_range,fsetxattr,flock,rename,unlink,link";
 
 /// What is done to a call.
 const WRONGS: [(&str, &str); 3] = [
@@ -37,6 +37,12 @@ const WRONGS: [(&str, &str); 3] = [
 ];
 
 const COMMANDS: [&str; 3] = ["commit", "rollback", "recover"];
+
+/// A commit of a directory, a branch that is checked out and a database; only killed, with its gits.
+const MIXED: &str = "mixed";
+
+/// The short run of the mixed plan takes one point of so many.
+const MIXED_STRIDE: usize = 29;
 
 /// Path -> content of both directories.
 type Trees = BTreeMap<PathBuf, Vec<u8>>;
@@ -48,24 +54,33 @@ fn main() -> ExitCode {
     }
     let full = std::env::var("PLANBOX_SWEEP").is_ok_and(|wish| wish == "full");
     let stride = if full { 1 } else { STRIDE };
-    let (old, new) = (Bench::ready("commit").trees(), committed());
+    let (old, new) = (Bench::ready("commit").trees(), committed("commit"));
+    let mixed = (Bench::ready(MIXED).trees(), committed(MIXED));
     println!("| command | calls | at each | runs | came out old | came out new | wrong |");
     println!("|---|---|---|---|---|---|---|");
     let (mut passed, mut failed) = (0, 0);
-    for command in COMMANDS {
+    for command in COMMANDS.into_iter().chain([MIXED]) {
+        let is_mixed = command == MIXED;
+        let stride = if is_mixed && !full {
+            MIXED_STRIDE
+        } else {
+            stride
+        };
+        let wrongs = if is_mixed { 1 } else { WRONGS.len() };
+        let ends = if is_mixed {
+            (&mixed.0, &mixed.1)
+        } else {
+            (&old, &new)
+        };
         let calls = count_calls(command);
         let points: Vec<(String, usize)> = calls
             .iter()
             .flat_map(|(call, count)| (1..=*count).map(|k| (call.clone(), k)))
             .collect();
-        for (what, injection) in WRONGS {
+        for (what, injection) in WRONGS.into_iter().take(wrongs) {
             let (mut olds, mut news, mut wrong) = (0, 0, Vec::new());
             for (call, k) in points.iter().step_by(stride) {
-                match strike(
-                    command,
-                    &format!("{call}:{injection}:when={k}"),
-                    (&old, &new),
-                ) {
+                match strike(command, &format!("{call}:{injection}:when={k}"), ends) {
                     Ok(true) => news += 1,
                     Ok(false) => olds += 1,
                     Err(text) => wrong.push(format!("{command}, {call} {k}, {what}: {text}")),
@@ -105,6 +120,9 @@ impl Bench {
                 fs::write(root.join(name), "old").unwrap();
             }
         }
+        if command == MIXED {
+            return bench.mixed();
+        }
         let sides = ["A", "B"].map(|side| format!("{side}={}", bench.path(side).display()));
         let [left, right] = &sides;
         bench.ok(&["open", "p", "--dir", left, "--dir", right]);
@@ -122,6 +140,31 @@ impl Bench {
             assert_eq!(killed.unwrap().status.code(), None);
         }
         bench
+    }
+
+    /// `A` is a directory, `B` a repository with its branch checked out, `db` a database.
+    fn mixed(self) -> Self {
+        let repo = self.path("B");
+        git(&repo, &["init", "-q", "-b", "main"]);
+        git(&repo, &["add", "-A"]);
+        git(&repo, &["commit", "-q", "-m", "base"]);
+        let table = "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1);";
+        rows(&self.path("db"), table);
+        let [left, right, db] = [("A", "A"), ("B", "B"), ("db", "db")]
+            .map(|(n, p)| format!("{n}={}", self.path(p).display()));
+        self.ok(&[
+            "open", "p", "--dir", &left, "--git", &right, "--sqlite", &db,
+        ]);
+        let view = |name| {
+            let view = self.ok(&["path", "p", name]);
+            PathBuf::from(String::from_utf8(view.stdout).unwrap().trim_end())
+        };
+        for side in ["A", "B"] {
+            fs::write(view(side).join("change"), "newer").unwrap();
+            fs::remove_file(view(side).join("sub/gone")).unwrap();
+        }
+        rows(&view("db"), "INSERT INTO t VALUES (2);");
+        self
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -161,8 +204,40 @@ impl Bench {
         for side in ["A", "B"] {
             collect(&self.path(side), Path::new(side), &mut found);
         }
+        if self.path("B/.git").exists() {
+            let repo = self.path("B");
+            found.retain(|path, _| !path.starts_with("B/.git"));
+            git(&repo, &["fsck", "--strict"]);
+            for what in [
+                &["log", "--format=%s"][..],
+                &["ls-tree", "-r", "main"],
+                &["status", "--porcelain"],
+            ] {
+                found.insert(what.join(" ").into(), git(&repo, what));
+            }
+            found.insert("rows".into(), rows(&self.path("db"), ""));
+        }
         found
     }
+}
+
+/// Runs git as a user would.
+fn git(repo: &Path, arguments: &[&str]) -> Vec<u8> {
+    let mut git = Command::new("git");
+    git.current_dir(repo).env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let who = ["-c", "user.name=u", "-c", "user.email=u@example.org"];
+    let output = git.args(who).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    output.stdout
+}
+
+/// Runs `batch` on the database; then every row of it, and the verdict of SQLite.
+fn rows(db: &Path, batch: &str) -> Vec<u8> {
+    let db = rusqlite::Connection::open(db).unwrap();
+    db.execute_batch(batch).unwrap();
+    let all = "SELECT group_concat(id) || (SELECT * FROM pragma_integrity_check) FROM t";
+    let text: String = db.query_row(all, [], |row| row.get(0)).unwrap();
+    text.into_bytes()
 }
 
 fn collect(dir: &Path, below: &Path, found: &mut Trees) {
@@ -178,8 +253,8 @@ fn collect(dir: &Path, below: &Path, found: &mut Trees) {
     }
 }
 
-fn committed() -> Trees {
-    let bench = Bench::ready("commit");
+fn committed(command: &str) -> Trees {
+    let bench = Bench::ready(command);
     bench.ok(&["commit", "p"]);
     bench.trees()
 }
@@ -187,6 +262,7 @@ fn committed() -> Trees {
 /// Which calls `command` makes, and how often.
 fn count_calls(command: &str) -> BTreeMap<String, usize> {
     let bench = Bench::ready(command);
+    let command = spoken(command);
     let trace = bench.path("trace");
     let log = trace.to_str().unwrap();
     let output = bench.traced(
@@ -207,9 +283,15 @@ fn count_calls(command: &str) -> BTreeMap<String, usize> {
     calls
 }
 
+/// The command of planbox that is swept.
+fn spoken(command: &str) -> &str {
+    if command == MIXED { "commit" } else { command }
+}
+
 /// One run with one call struck. True if it came out new in the end.
 fn strike(command: &str, inject: &str, (old, new): (&Trees, &Trees)) -> Result<bool, String> {
     let bench = Bench::ready(command);
+    let command = spoken(command);
     let call = inject.split(':').next().unwrap_or_default();
     let options = [
         "-o",
@@ -231,7 +313,7 @@ fn strike(command: &str, inject: &str, (old, new): (&Trees, &Trees)) -> Result<b
     let honest = match status {
         Some(0) => command == "rollback" || came_out_new,
         // "Nothing changed": of a recovery that failed, what was there before it.
-        Some(1 | 2 | 4 | 5) => command == "recover" || at_once == *old,
+        Some(1 | 2 | 4 | 5 | 130) => command == "recover" || at_once == *old,
         // Killed, or "recovery needed": the recovery has just been.
         None | Some(6) => true,
         Some(_) => false,

@@ -6,7 +6,7 @@
 
 use super::text::{Bytes, Rel};
 use crate::fs::{FileKind, Stat, Time};
-use crate::id::rfc3339_nanos;
+use crate::id::{rfc3339, rfc3339_nanos};
 use crate::sandbox::Changes;
 use serde::{Deserialize, Serialize};
 
@@ -127,9 +127,17 @@ pub(super) fn describe(word: &str, size: u64, mtime: Time, mode: u32) -> String 
         "directory" => format!("a directory (mode {:04o})", mode & MODE_BITS),
         _ => format!(
             "a {word} of {size} {bytes}, modified at {} (mode {:04o})",
-            rfc3339_nanos(mtime.0, mtime.1),
+            moment(mtime),
             mode & MODE_BITS
         ),
+    }
+}
+
+/// To the millisecond, which is what people compare; to the nanosecond before 1970.
+fn moment((seconds, nanos): Time) -> String {
+    match u64::try_from(seconds) {
+        Ok(seconds) => rfc3339(seconds * 1_000 + u64::from(nanos / 1_000_000)),
+        Err(_) => rfc3339_nanos(seconds, nanos),
     }
 }
 

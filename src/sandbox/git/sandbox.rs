@@ -11,7 +11,7 @@ use super::repository::{RefState, Repository, open};
 use super::resource::KIND;
 use super::stage::stage;
 use super::transfer::transfer;
-use super::view::own;
+use super::view::{check_own, own};
 use crate::clock;
 use crate::error::{Conflict, Fault, ParticipantError, Shown};
 use crate::fs::{self, Dir};
@@ -148,6 +148,7 @@ impl Private {
         sealed: &SealedFile,
         work: &Work<'_>,
     ) -> Outcome<Wanted> {
+        check_own(&self.record, &self.place)?;
         let name = &self.record.reference;
         for _ in 0..LOOKS {
             let now = repository.state(name)?.commit(name)?;

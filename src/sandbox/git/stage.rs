@@ -9,7 +9,7 @@ use super::program::{Oid, Runner};
 use super::record::{INDEX, NORMAL, OWN, Record, VIEW};
 use super::records::Records;
 use super::scan::scan;
-use super::view::{copy_index, own};
+use super::view::{check_own, copy_index, own};
 use crate::error::{Fault, ParticipantError};
 use crate::fs::Dir;
 use crate::sandbox::directory::record::{Firmness, store};
@@ -66,6 +66,7 @@ impl<'a> Scratch<'a> {
 /// submodule that moved, a name that is not allowed. [`Fault::Lost`] if the view is gone.
 pub(super) fn stage(record: &Record, place: &Place, work: &Work<'_>) -> Outcome<Staged> {
     let failed = |error| ParticipantError::io("stage the view", &place.dir, error);
+    check_own(record, place)?;
     let view = open_view(record, place)?;
     let mut notes = scan(&view, work)?;
     let own_dir = Dir::open(&place.dir.join(OWN)).map_err(failed)?;

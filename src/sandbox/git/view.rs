@@ -1,7 +1,7 @@
 //! Making the work tree of a plan, and our own git directory beside it.
 
 use super::program::{Oid, Runner, quote};
-use super::record::{INDEX, OWN, VIEW};
+use super::record::{INDEX, OWN, Record, VIEW};
 use super::records::Records;
 use super::repository::{HEADS, Repository};
 use super::resource::empty_tree;
@@ -88,17 +88,43 @@ fn git_dir(store: &Dir, name: &str, (head, bare): (&str, bool), format: &str) ->
         objects.make_dir(OsStr::new(sub), 0o700)?;
     }
     put(&dir, "HEAD", format!("ref: {head}\n").as_bytes())?;
+    put(&dir, "config", config(bare, format).as_bytes())?;
+    Ok(dir)
+}
+
+fn config(bare: bool, format: &str) -> String {
     let hash = if format == "sha1" {
         String::new()
     } else {
         format!("[extensions]\n\tobjectFormat = {format}\n")
     };
     let version = u8::from(!hash.is_empty());
-    let config = format!(
+    format!(
         "[core]\n\trepositoryformatversion = {version}\n\tbare = {bare}\n\tfilemode = true\n{hash}"
-    );
-    put(&dir, "config", config.as_bytes())?;
-    Ok(dir)
+    )
+}
+
+/// Checks that our own git directory is configured as we made it: a plan that reached beside its
+/// view could define a filter or a merge driver there, or send git to another configuration.
+///
+/// # Errors
+/// [`Fault::Corrupt`] if it is not.
+pub(super) fn check_own(record: &Record, place: &Place) -> Outcome<()> {
+    let path = place.dir.join(OWN);
+    let failed = |error| ParticipantError::io("look at our git directory", &path, error);
+    let dir = Dir::open(&path).map_err(failed)?;
+    let format = if record.empty.as_str().len() == 40 {
+        "sha1"
+    } else {
+        "sha256"
+    };
+    let found = fs::read_small(&dir, OsStr::new("config")).map_err(failed)?;
+    let elsewhere = dir.stat_at(OsStr::new("commondir")).map_err(failed)?;
+    if found == config(true, format).as_bytes() && elsewhere.is_none() {
+        return Ok(());
+    }
+    let why = "somebody changed the configuration of planbox's own git directory; nothing was run";
+    Err(ParticipantError::new(Fault::Corrupt, why).at(path))
 }
 
 /// What the repository leaves out beyond its `.gitignore` files; a file that is no plain small one

@@ -11,11 +11,13 @@ fn what_cannot_be_in_one_plan_is_refused_whatever_the_kinds() {
     home.real("outer", &[]);
     database(&home, "outer/app.db");
     repository(&home, "outer/repo");
+    database(&home, "repo/app.db");
     let cases: &[(&[&str], &str)] = &[
         (&["--dir", "outer", "--sqlite", "outer/app.db"], "overlap"),
         (&["--sqlite", "outer/app.db", "--dir", "o=outer"], "overlap"),
         (&["--dir", "outer", "--git", "outer/repo"], "overlap"),
         (&["--dir", "repo", "--git", "repo"], "overlap"),
+        (&["--git", "repo", "--sqlite", "repo/app.db"], "overlap"),
         (&["--git", "one=repo", "--git", "two=repo#main"], "overlap"),
         (
             &["--sqlite", "a=outer/app.db", "--sqlite", "b=outer/app.db"],
@@ -202,6 +204,14 @@ fn one_database_decides_and_a_second_is_refused() {
         "third",
     ];
     assert_eq!(home.json(2, &second)["outcome"], "refused");
+    let status = home.json(0, &["status", "p"]);
+    let deciding: Vec<bool> = ["main", "sqlite"]
+        .iter()
+        .zip(status["resources"].as_array().unwrap())
+        .map(|(name, one)| one["name"] == *name && one["decides"] == json!(true))
+        .collect();
+    assert_eq!(deciding, [true, false], "{status}");
+    assert!(home.ok(&["status", "p"]).stdout.contains("decides"));
     let json = home.json(0, &["commit", "p"]);
     assert_eq!(json["outcome"], "committed");
     assert_eq!(super::kinds::users(&home.path("one.db")), "1=one");

@@ -10,6 +10,7 @@ mod exits;
 mod input;
 mod jobs;
 mod kinds;
+mod kinds_nasty;
 mod kinds_refused;
 mod processes;
 

@@ -180,6 +180,9 @@ fn in_detail(sized: &Sized) -> String {
         line("  kind", &sandbox.kind);
         line("  target", &sandbox.target);
         line("  view", &sandbox.view);
+        if sandbox.decides {
+            line("  decides", "for the whole plan");
+        }
         if let Some(path) = &sandbox.path {
             line("  path", &path.display().to_string());
         }

@@ -302,3 +302,39 @@ fn the_git_directory_of_the_view_is_not_read_whatever_it_becomes() {
     assert_eq!(trap.sprung(), None);
     assert_eq!(world.git(&["ls-tree", "--name-only", "main"]), "a.txt\ndir");
 }
+
+#[test]
+fn a_filter_planted_in_our_own_git_directory_does_not_run() {
+    let world = World::new();
+    let trap = Trap::new(&world);
+    // A git directory that leads to another one takes the configuration from there.
+    let lair = world.home.path().join("lair");
+    git(world.home.path(), &["init", "-q", "--bare", "lair"]);
+    trap.append_config(&lair);
+    for way in [0, 1] {
+        for sealed in [false, true] {
+            let mut sandbox = world.open_as(&format!("reach-{way}-{sealed}"), &world.resource());
+            let view = sandbox.path().unwrap().to_owned();
+            write(&view.join(".gitattributes"), ATTRIBUTES);
+            write(&view.join("a.txt"), "one\nTWO\nthree\n");
+            if sealed {
+                sandbox.seal(&work()).unwrap();
+                world.move_main_quietly();
+            }
+            let own = view.parent().unwrap().join("git");
+            if way == 0 {
+                trap.append_config(&own);
+            } else {
+                write(&own.join("commondir"), lair.to_str().unwrap());
+            }
+            let error = if sealed {
+                sandbox.prepare(&work()).unwrap_err()
+            } else {
+                sandbox.diff(&work()).unwrap_err()
+            };
+            assert_eq!(error.fault, Fault::Corrupt, "{error}");
+            assert_eq!(trap.sprung(), None, "{way} {sealed}");
+            sandbox.discard(&work()).unwrap();
+        }
+    }
+}
