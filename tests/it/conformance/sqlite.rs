@@ -52,13 +52,17 @@ fn id(spot: Spot) -> i64 {
 fn open(file: &Path) -> Tried<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
     let database = Connection::open_with_flags(file, flags)?;
-    database.busy_timeout(Duration::ZERO)?;
+    // A plan that settles in the background writes once more, for a moment.
+    database.busy_timeout(Duration::from_secs(5))?;
     Ok(database)
 }
 
 fn put(file: &Path, spot: Spot, version: u32) -> Tried<()> {
     let sql = "UPDATE numbers SET version = ?2 WHERE id = ?1";
-    let changed = open(file)?.execute(sql, (id(spot), version))?;
+    let database = open(file)?;
+    // A foreign writer that is kept out says so at once.
+    database.busy_timeout(Duration::ZERO)?;
+    let changed = database.execute(sql, (id(spot), version))?;
     if changed == 1 {
         return Ok(());
     }
@@ -68,8 +72,6 @@ fn put(file: &Path, spot: Spot, version: u32) -> Tried<()> {
 /// Every row of every table that is not ours.
 fn told(file: &Path) -> Tried<String> {
     let database = open(file)?;
-    // A plan that settles in the background writes once more.
-    database.busy_timeout(WAIT)?;
     let mut lines = Vec::new();
     for sql in [
         "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'planbox%' \
