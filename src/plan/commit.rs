@@ -253,23 +253,20 @@ impl Locked {
         })
     }
 
-    /// Refuses a plan in which `name` would now change the tree that another resource lies in: a
-    /// branch may have been checked out around it since both were opened.
+    /// Refuses a plan in which `name` would change the very thing that another resource is: a branch
+    /// that moves the work tree along in which a database lies that the branch holds, too.
     fn keep_apart(&self, name: &ResourceName, guards: &[Guard]) -> Result<(), CommitError> {
-        let exclusive = |guard: &&Guard| !guard.shared;
-        let ours = self.body.participants.get(name);
-        let Some(Ok(ours)) = ours.map(|participant| &participant.sandbox) else {
-            return Ok(());
-        };
         for (other, participant) in self.body.participants.iter().filter(|pair| pair.0 != name) {
             let Ok(theirs) = &participant.sandbox else {
                 continue;
             };
-            let whose = &ours.identity().key;
-            let mut trees = guards.iter().filter(exclusive).map(|guard| &guard.key);
-            if trees.any(|tree| theirs.identity().lies_in(tree, whose)) {
+            let key = &theirs.identity().key;
+            if guards
+                .iter()
+                .any(|guard| !guard.shared && guard.key == *key)
+            {
                 let why = format!(
-                    "it would change the tree that {other} lies in, {}; one plan cannot have both",
+                    "it would change {}, which {other} changes, too; use a plan for each",
                     theirs.target()
                 );
                 let error = ParticipantError::new(Fault::Refused, why);

@@ -132,7 +132,7 @@ pub struct Identity {
 
 impl Identity {
     /// True if these are two things that one plan cannot have both: one lies inside the other, or
-    /// in the tree that the other changes, or both change one tree.
+    /// both change one tree.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         if self.key == other.key {
@@ -143,18 +143,9 @@ impl Identity {
             (Some(ours), Some(theirs)) => {
                 ours == theirs || self.enclosing.contains(theirs) || other.enclosing.contains(ours)
             }
-            (Some(ours), None) => other.lies_in(ours, &self.key),
-            (None, Some(theirs)) => self.lies_in(theirs, &other.key),
-            (None, None) => false,
+            _ => false,
         };
         inside || trees
-    }
-
-    /// True if this lies in `tree`, which another kind of thing than this one changes. Branches of
-    /// one repository are excepted: the files of each are its own, wherever the repository lies.
-    pub(crate) fn lies_in(&self, tree: &ResourceKey, whose: &ResourceKey) -> bool {
-        let kind = |key: &ResourceKey| key.as_str().split(':').next().map(str::to_owned);
-        kind(&self.key) != kind(whose) && self.enclosing.contains(tree)
     }
 }
 

@@ -35,6 +35,15 @@ pub(super) enum RefState {
 }
 
 impl RefState {
+    /// For people.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Absent => "gone".to_owned(),
+            Self::At(oid) => oid.short().to_owned(),
+            Self::Symbolic(target) => format!("another name for {}", target.escape_debug()),
+        }
+    }
+
     /// The commit, none if there is no such reference.
     ///
     /// # Errors

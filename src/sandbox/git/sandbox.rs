@@ -211,7 +211,7 @@ impl Private {
         if keep {
             return Ok(());
         }
-        let conflict = self.conflict(shown(&now), redo.new.short());
+        let conflict = self.conflict(now.shown(), redo.new.short());
         Err(ParticipantError::conflict(vec![conflict]))
     }
 
@@ -239,7 +239,7 @@ impl Private {
         }
         let why = "somebody else built on top of the plan's commit; theirs is kept";
         let mut error = ParticipantError::new(Fault::Hazard, why);
-        error.conflicts = vec![self.conflict(shown(&now), redo.new.short())];
+        error.conflicts = vec![self.conflict(now.shown(), redo.new.short())];
         Err(error)
     }
 
@@ -302,14 +302,6 @@ impl Private {
             redo: Redo(redo),
             changes,
         })
-    }
-}
-
-fn shown(state: &RefState) -> String {
-    match state {
-        RefState::Absent => "gone".to_owned(),
-        RefState::At(oid) => oid.short().to_owned(),
-        RefState::Symbolic(target) => format!("another name for {}", target.escape_debug()),
     }
 }
 
@@ -420,6 +412,11 @@ impl Sandbox for Private {
         }];
         if let Some(tree) = WorkTree::find(&repository.common, &self.record.reference)? {
             guards.extend(tree.guards()?);
+            if let Some(sealed) = self.sealed()? {
+                let base = self.record.base.as_ref().map(Oid::as_str);
+                let git = self.git(&repository);
+                guards.extend(tree.touched(&git, base, sealed.tree.as_str())?);
+            }
         }
         Ok(guards)
     }

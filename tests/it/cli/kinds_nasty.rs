@@ -4,8 +4,27 @@ use super::Home;
 use super::kinds::{database, execute, git, repository, users};
 use serde_json::json;
 
+/// What most projects have: a database beside the sources, which git ignores.
 #[test]
-fn a_database_in_the_tree_of_a_branch_is_refused_even_if_it_is_checked_out_later() {
+fn an_ignored_database_in_the_tree_of_a_branch_is_committed_with_it() {
+    let home = Home::new();
+    let repo = repository(&home, "repo");
+    std::fs::write(repo.join(".gitignore"), "app.db*\n").unwrap();
+    git(&repo, &["add", "-A"]);
+    git(&repo, &["commit", "--quiet", "--message=ignore"]);
+    let real = database(&home, "repo/app.db");
+    execute(&real, "PRAGMA journal_mode = WAL");
+    home.ok(&["open", "p", "--git", "repo", "--sqlite", "repo/app.db"]);
+    execute(&home.view("p", "sqlite"), "DELETE FROM users WHERE id = 1");
+    std::fs::write(home.view("p", "git").join("a"), "new").unwrap();
+    assert_eq!(home.json(0, &["commit", "p"])["outcome"], "committed");
+    assert_eq!(users(&real), "2=two");
+    assert_eq!(std::fs::read_to_string(repo.join("a")).unwrap(), "new");
+    assert_eq!(git(&repo, &["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_database_in_the_tree_of_a_branch_is_refused_if_both_change_it() {
     for (branch, base) in [("a", "z"), ("z", "a")] {
         let home = Home::new();
         let repo = repository(&home, "repo");
@@ -20,6 +39,7 @@ fn a_database_in_the_tree_of_a_branch_is_refused_even_if_it_is_checked_out_later
         execute(&home.view("p", base), "DELETE FROM users WHERE id = 1");
         let tracked = home.view("p", branch).join("app.db");
         execute(&tracked, "DELETE FROM users WHERE id = 2");
+        // Checked out around the database only now.
         git(&repo, &["checkout", "--quiet", "main"]);
         let error = &home.json(1, &["commit", "p"])["error"];
         assert_eq!(error["code"], json!("refused"), "{error}");

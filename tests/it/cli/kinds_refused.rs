@@ -11,13 +11,11 @@ fn what_cannot_be_in_one_plan_is_refused_whatever_the_kinds() {
     home.real("outer", &[]);
     database(&home, "outer/app.db");
     repository(&home, "outer/repo");
-    database(&home, "repo/app.db");
     let cases: &[(&[&str], &str)] = &[
         (&["--dir", "outer", "--sqlite", "outer/app.db"], "overlap"),
         (&["--sqlite", "outer/app.db", "--dir", "o=outer"], "overlap"),
         (&["--dir", "outer", "--git", "outer/repo"], "overlap"),
         (&["--dir", "repo", "--git", "repo"], "overlap"),
-        (&["--git", "repo", "--sqlite", "repo/app.db"], "overlap"),
         (&["--git", "one=repo", "--git", "two=repo#main"], "overlap"),
         (
             &["--sqlite", "a=outer/app.db", "--sqlite", "b=outer/app.db"],

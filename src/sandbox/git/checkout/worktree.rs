@@ -2,8 +2,9 @@
 
 use super::super::program::{Call, Runner};
 use super::super::repository::Repository;
-use super::changed::{unreadable, whole};
+use super::changed::{between, unreadable, whole};
 use crate::error::{Fault, ParticipantError};
+use crate::id::ResourceKey;
 use crate::sandbox::directory::text::Bytes;
 use crate::sandbox::directory::{Directory, guards_at};
 use crate::sandbox::{Guard, Identity, Outcome, Resource as _, Work};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// A work tree.
@@ -99,6 +101,30 @@ impl WorkTree {
     /// [`Fault::Lost`] if it is gone.
     pub(in crate::sandbox::git) fn guards(&self) -> Outcome<Vec<Guard>> {
         guards_at(&self.root)
+    }
+
+    /// Keeps apart from it those who change one of the files in it that differ between the trees
+    /// `old` and `new`, in place: whose database one of them is.
+    ///
+    /// # Errors
+    /// What git says.
+    pub(in crate::sandbox::git) fn touched(
+        &self,
+        git: &Runner,
+        old: Option<&str>,
+        new: &str,
+    ) -> Outcome<Vec<Guard>> {
+        let there = between(git, old, new)?.into_iter().filter_map(|change| {
+            change.old.as_ref()?;
+            let found = self.root.join(change.as_path()).symlink_metadata().ok()?;
+            let key = format!("{}:{}", found.dev(), found.ino());
+            found.is_file().then(|| Guard {
+                key: ResourceKey::new("sqlite", key),
+                file: None,
+                shared: false,
+            })
+        });
+        Ok(there.collect())
     }
 
     /// True if the branch `name` is checked out in it now.
