@@ -15,8 +15,9 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Most pieces that are passed on after CMD ended: far more than fits into its pipes.
 const PIECES_MAX: usize = 1_000;
 
-/// Pieces of output that wait to be filed. The output goes on when the log cannot keep up.
-const WAITING_MAX: usize = 256;
+/// Pieces of output that wait to be filed, of 8 KiB at the most. The output goes on when the log
+/// cannot keep up.
+const WAITING_MAX: usize = 4_096;
 
 /// The lines in one piece of output.
 type Lines = Vec<String>;
@@ -99,9 +100,15 @@ fn pass<W: Write>(
     drop(thread::spawn(name, run));
 }
 
-/// Files the lines as they come. The log is for those who watch: CMD goes on if it fails.
+/// Files the lines as they come, in one step all that wait. The log is for those who watch: CMD goes
+/// on if it fails.
 fn file(job: &JobHandle, waiting: &Receiver<Lines>) {
-    for lines in waiting {
+    for mut lines in waiting {
+        while lines.len() < PATCH_LINES_MAX
+            && let Ok(more) = waiting.try_recv()
+        {
+            lines.extend(more);
+        }
         if let [line] = &*lines {
             drop(job.append_log(line, None));
             continue;
