@@ -1,0 +1,62 @@
+//! What is explored: bodies, and the controls that have to fail.
+
+/// A guarantee that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// One word for what went wrong.
+    pub(crate) kind: &'static str,
+    pub(crate) text: String,
+}
+
+pub(crate) type Verdict = Result<(), Wrong>;
+
+/// Says that something went wrong, unless `holds`.
+pub(crate) fn check(holds: bool, kind: &'static str, text: impl FnOnce() -> String) -> Verdict {
+    if holds {
+        return Ok(());
+    }
+    let text = text();
+    Err(Wrong { kind, text })
+}
+
+/// The same body with a mechanism taken out or a fault planted: the exploration has to notice.
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// What was taken out or planted.
+    pub(crate) without: &'static str,
+    pub(crate) body: fn() -> Verdict,
+    /// What may be found; anything else is a fault of the test.
+    pub(crate) kinds: &'static [&'static str],
+    /// Real threads meet the fault too rarely: only an explorer can be held to it.
+    pub(crate) only_explored: bool,
+}
+
+/// How a body is explored exhaustively.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Not at all: there are too many threads.
+    No,
+    /// Every schedule with so many preemptions at the most.
+    Preemptions(usize),
+    /// Every schedule.
+    All,
+}
+
+/// One body.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) body: fn() -> Verdict,
+    pub(crate) depth: Depth,
+    pub(crate) controls: &'static [Control],
+}
+
+/// What an exploration came to.
+#[derive(Debug)]
+pub(crate) struct Explored {
+    /// How many schedules ran.
+    pub(crate) schedules: usize,
+    /// The tree was seen to its end.
+    pub(crate) exhausted: bool,
+    pub(crate) wrong: Option<Wrong>,
+}
