@@ -116,7 +116,7 @@ impl Gate {
     }
 
     /// How many wait in the queue.
-    #[cfg(test)]
+    #[cfg(debug_assertions)]
     pub(super) fn queued(&self) -> usize {
         let crowd = self.crowd.lock();
         crowd.as_ref().map_or(0, |crowd| crowd.queue.len())
@@ -232,7 +232,11 @@ impl Gate {
     #[cold]
     fn leave_slowly(&self) {
         let mut crowd = self.crowd.lock();
-        let next = crowd.as_mut().and_then(|crowd| crowd.queue.pop_front());
+        let last_first = self.planted.is(LockFault::LastFirst);
+        let next = crowd.as_mut().and_then(|crowd| match last_first {
+            false => crowd.queue.pop_front(),
+            true => crowd.queue.pop_back(),
+        });
         let Some(next) = next else {
             *crowd = None;
             self.word.store(0, Ordering::Release);

@@ -17,6 +17,8 @@ pub enum LockFault {
     NoWakeUp,
     /// The lock is free for a moment while it is handed over.
     OpenHandOver,
+    /// The lock goes to the one who came last.
+    LastFirst,
 }
 
 /// The fault of a lock, if it has one: nothing, in a release build.

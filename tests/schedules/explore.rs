@@ -66,7 +66,7 @@ thread_local! {
 
 /// Makes the report of a panic, with the schedule that led to it, wait for `QUIET`. Once.
 pub(crate) fn install_reports() {
-    Runner::new(RandomScheduler::new(1), config()).run(|| ());
+    Runner::new(RandomScheduler::new(1), config(false)).run(|| ());
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let text = text(panic.payload()).map(str::to_owned);
@@ -77,11 +77,15 @@ pub(crate) fn install_reports() {
     }));
 }
 
-fn config() -> Config {
+fn config(quiet: bool) -> Config {
     let mut config = Config::new();
     // A participant's stack holds JSON and hashes.
     config.stack_size = 0x4_0000;
-    config.failure_persistence = FailurePersistence::Print;
+    config.failure_persistence = if quiet {
+        FailurePersistence::None
+    } else {
+        FailurePersistence::Print
+    };
     config.silence_warnings = true;
     config.ungraceful_shutdown_config.immediately_return_on_panic = true;
     config
@@ -135,7 +139,7 @@ fn run<S: Scheduler + Send + 'static>(
     let work = move || {
         QUIET.set(quiet);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            Runner::new(scheduler, config()).run(move || {
+            Runner::new(scheduler, config(quiet)).run(move || {
                 counted.fetch_add(1, Ordering::Relaxed);
                 if let Err(wrong) = body() {
                     std::panic::panic_any(wrong);

@@ -162,7 +162,7 @@ mod explored {
             way: Way { strategy, schedules },
         });
         let controls = case.controls.iter().flat_map(|control| {
-            [Strategy::Random, Strategy::Pct(4)].map(|strategy| Task {
+            [Strategy::Urw, Strategy::Pct(4)].map(|strategy| Task {
                 case,
                 control: Some(control),
                 way: Way {
