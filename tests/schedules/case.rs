@@ -28,18 +28,18 @@ pub(crate) struct Control {
     /// What may be found; anything else is a fault of the test.
     pub(crate) kinds: &'static [&'static str],
     /// Real threads meet the fault too rarely: only an explorer can be held to it.
+    #[cfg_attr(shuttle, expect(dead_code, reason = "for real threads"))]
     pub(crate) only_explored: bool,
 }
 
 /// How a body is explored exhaustively.
+#[cfg_attr(not(shuttle), expect(dead_code, reason = "for an explorer"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
     /// Not at all: there are too many threads.
     No,
     /// Every schedule with so many preemptions at the most.
     Preemptions(usize),
-    /// Every schedule.
-    All,
 }
 
 /// One body.
@@ -48,6 +48,9 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) body: fn() -> Verdict,
     pub(crate) depth: Depth,
+    /// How many times as many schedules as others it gets: without a manager they cost little.
+    #[cfg_attr(not(shuttle), expect(dead_code, reason = "for an explorer"))]
+    pub(crate) weight: usize,
     pub(crate) controls: &'static [Control],
 }
 

@@ -1,7 +1,8 @@
-//! Every schedule, one after the other: depth first, on demand only those with few preemptions.
+//! Every schedule with few preemptions, one after the other, depth first.
 //!
 //! Other than the scheduler that shuttle brings, it also goes through the choices of the explorer (does
-//! a wait run out?), and it can be told how often a thread may be interrupted that could go on.
+//! a wait run out?), and it is told how often a thread may be interrupted that could go on: the whole
+//! tree of a commit has no end that anybody will see.
 
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ struct Fork {
 
 #[derive(Debug)]
 pub(crate) struct Exhaustive {
-    most_preemptions: Option<usize>,
+    most_preemptions: usize,
     cap: usize,
     ran: usize,
     forks: Vec<Fork>,
@@ -29,7 +30,7 @@ pub(crate) struct Exhaustive {
 impl Exhaustive {
     /// At most `cap` schedules; `exhausted` tells whether there are no others.
     pub(crate) fn new(
-        most_preemptions: Option<usize>,
+        most_preemptions: usize,
         cap: usize,
         exhausted: Arc<AtomicBool>,
     ) -> Self {
@@ -101,7 +102,7 @@ impl Scheduler for Exhaustive {
             // Going on comes first, so that the early schedules are the simple ones.
             ways.retain(|way| *way != current);
             ways.insert(0, current);
-            if self.most_preemptions == Some(self.preemptions) {
+            if self.most_preemptions == self.preemptions {
                 ways.truncate(1);
             }
         }

@@ -20,8 +20,8 @@ pub(crate) enum Strategy {
     Pct(usize),
     /// Every interleaving as likely as any other.
     Urw,
-    /// One after the other, to the end or to the cap.
-    Exhaustive(Option<usize>),
+    /// One after the other, to the end or to the cap: all that interrupt a thread so often at the most.
+    Exhaustive(usize),
 }
 
 /// The strategies that sample.
@@ -39,8 +39,7 @@ impl std::fmt::Display for Strategy {
             Self::Random => f.write_str("random"),
             Self::Pct(depth) => write!(f, "pct {depth}"),
             Self::Urw => f.write_str("urw"),
-            Self::Exhaustive(None) => f.write_str("all"),
-            Self::Exhaustive(Some(most)) => write!(f, "all, {most} preemptions"),
+            Self::Exhaustive(most) => write!(f, "all, {most} preemptions"),
         }
     }
 }
@@ -50,8 +49,7 @@ impl Strategy {
     pub(crate) fn exhaustive(case: &Case) -> Option<Self> {
         match case.depth {
             Depth::No => None,
-            Depth::Preemptions(most) => Some(Self::Exhaustive(Some(most))),
-            Depth::All => Some(Self::Exhaustive(None)),
+            Depth::Preemptions(most) => Some(Self::Exhaustive(most)),
         }
     }
 }
@@ -120,6 +118,25 @@ pub(crate) fn explore(
         exhausted: exhausted.load(Ordering::Relaxed),
         wrong,
     }
+}
+
+/// How many schedules of a control one strategy has before the next one has its turn.
+const TURN: usize = 500;
+
+/// Explores `body`, which has a fault, with one strategy after the other: where one is blind another
+/// one sees. Says who found it.
+pub(crate) fn hunt(body: fn() -> Verdict, most: usize, seed: u64) -> (Explored, String) {
+    let hunters = [Strategy::Pct(4), Strategy::Urw, Strategy::Pct(5), Strategy::Pct(3)];
+    let mut schedules = 0;
+    for (turn, strategy) in (0..).zip(hunters.iter().cycle()) {
+        let found = explore(body, *strategy, (TURN, seed + turn), true);
+        schedules += found.schedules;
+        if found.wrong.is_some() || schedules >= most {
+            let found = Explored { schedules, ..found };
+            return (found, strategy.to_string());
+        }
+    }
+    unreachable!("a cycle has no end")
 }
 
 /// Runs one schedule again, as a report printed it.

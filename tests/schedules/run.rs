@@ -69,10 +69,9 @@ fn drawn() -> u64 {
 }
 
 fn run(task: Task, seed: u64) -> Row {
-    let quiet = task.control.is_some();
     let body = task.control.map_or(task.case.body, |control| control.body);
-    let explored = task.way.explore(body, seed, quiet);
-    let (right, end) = judge(task, &explored);
+    let (explored, remark) = task.way.explore(body, seed);
+    let (right, end) = judge(task, &explored, &remark);
     let how = match task.control {
         None => task.way.to_string(),
         Some(control) => format!("without {}, {}", control.without, task.way),
@@ -87,13 +86,13 @@ fn run(task: Task, seed: u64) -> Row {
 }
 
 /// A body must hold, a control must be found out, for the right reason.
-fn judge(task: Task, explored: &Explored) -> (bool, String) {
+fn judge(task: Task, explored: &Explored, remark: &str) -> (bool, String) {
     match (task.control, &explored.wrong) {
-        (None, None) => (true, task.way.reach(explored)),
+        (None, None) => (true, remark.to_owned()),
         (None, Some(wrong)) => (false, format!("{}: {}", wrong.kind, wrong.text)),
         (Some(_), None) => (false, "the control passed".to_owned()),
         (Some(control), Some(wrong)) if control.kinds.contains(&wrong.kind) => {
-            (true, format!("found: {}", wrong.kind))
+            (true, format!("found{remark}: {}", wrong.kind))
         }
         (Some(_), Some(wrong)) => (
             false,
@@ -112,37 +111,39 @@ mod explored {
     use super::{Task, number};
     use crate::case::{Case, Explored, Verdict};
     pub(super) use crate::explore::install_reports;
-    use crate::explore::{SAMPLING, Strategy, explore, replay};
+    use crate::explore::{SAMPLING, Strategy, explore, hunt, replay};
     use std::fmt;
 
     /// How many schedules of a control there are at the most: it has to fail long before.
-    const CONTROL_MAX: usize = 20_000;
+    const CONTROL_MAX: usize = 40_000;
 
-    /// A strategy, and how many schedules it may take.
+    /// A strategy and how many schedules it may take; none is the hunt for the fault of a control.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct Way {
-        strategy: Strategy,
-        schedules: usize,
-    }
+    pub(super) struct Way(Option<(Strategy, usize)>);
 
     impl fmt::Display for Way {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.strategy.fmt(f)
+            match self.0 {
+                Some((strategy, _)) => strategy.fmt(f),
+                None => f.write_str("in turns"),
+            }
         }
     }
 
     impl Way {
-        pub(super) fn explore(self, body: fn() -> Verdict, seed: u64, quiet: bool) -> Explored {
-            explore(body, self.strategy, (self.schedules, seed), quiet)
-        }
-
-        pub(super) fn reach(self, explored: &Explored) -> String {
-            match self.strategy {
+        /// What came of it, and a remark.
+        pub(super) fn explore(self, body: fn() -> Verdict, seed: u64) -> (Explored, String) {
+            let Some((strategy, schedules)) = self.0 else {
+                let (explored, hunter) = hunt(body, CONTROL_MAX, seed);
+                return (explored, format!(" by {hunter}"));
+            };
+            let explored = explore(body, strategy, (schedules, seed), false);
+            let reach = match strategy {
                 Strategy::Exhaustive(_) if explored.exhausted => "exhausted",
                 Strategy::Exhaustive(_) => "stopped at the cap",
                 _ => "",
-            }
-            .to_owned()
+            };
+            (explored, reach.to_owned())
         }
     }
 
@@ -151,25 +152,19 @@ mod explored {
     }
 
     pub(super) fn tasks(case: &'static Case) -> Vec<Task> {
-        let count = number("PLANBOX_SCHEDULES").unwrap_or(500);
-        let schedules = usize::try_from(count).unwrap();
-        let sampled = SAMPLING.iter().map(|strategy| (*strategy, schedules));
-        let whole = Strategy::exhaustive(case).map(|strategy| (strategy, schedules * 10));
-        let ways = sampled.chain(whole);
-        let bodies = ways.map(|(strategy, schedules)| Task {
+        let count = number("PLANBOX_SCHEDULES").unwrap_or(1_000);
+        let count = usize::try_from(count).unwrap() * case.weight;
+        let sampled = SAMPLING.iter().map(|strategy| (*strategy, count));
+        let whole = Strategy::exhaustive(case).map(|strategy| (strategy, count * 10));
+        let bodies = sampled.chain(whole).map(|way| Task {
             case,
             control: None,
-            way: Way { strategy, schedules },
+            way: Way(Some(way)),
         });
-        let controls = case.controls.iter().flat_map(|control| {
-            [Strategy::Urw, Strategy::Pct(4)].map(|strategy| Task {
-                case,
-                control: Some(control),
-                way: Way {
-                    strategy,
-                    schedules: CONTROL_MAX,
-                },
-            })
+        let controls = case.controls.iter().map(|control| Task {
+            case,
+            control: Some(control),
+            way: Way(None),
         });
         bodies.chain(controls).collect()
     }
@@ -193,12 +188,13 @@ mod real {
     use std::fmt;
 
     /// How often a body runs, and how often a control at the most.
-    const ROUNDS: usize = 20;
+    const ROUNDS: usize = 10;
     const CONTROL_MAX: usize = 200;
 
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Way {
         rounds: usize,
+        quiet: bool,
     }
 
     impl fmt::Display for Way {
@@ -208,12 +204,9 @@ mod real {
     }
 
     impl Way {
-        pub(super) fn explore(self, body: fn() -> Verdict, _seed: u64, quiet: bool) -> Explored {
-            repeat(body, self.rounds, quiet)
-        }
-
-        pub(super) fn reach(self, _explored: &Explored) -> String {
-            String::new()
+        /// What came of it, and a remark.
+        pub(super) fn explore(self, body: fn() -> Verdict, _seed: u64) -> (Explored, String) {
+            (repeat(body, self.rounds, self.quiet), String::new())
         }
     }
 
@@ -226,7 +219,10 @@ mod real {
         let body = Task {
             case,
             control: None,
-            way: Way { rounds: ROUNDS },
+            way: Way {
+                rounds: ROUNDS,
+                quiet: false,
+            },
         };
         let controls = case.controls.iter().filter(|control| !control.only_explored);
         let controls = controls.map(|control| Task {
@@ -234,6 +230,7 @@ mod real {
             control: Some(control),
             way: Way {
                 rounds: CONTROL_MAX,
+                quiet: true,
             },
         });
         std::iter::once(body).chain(controls).collect()

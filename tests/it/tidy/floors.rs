@@ -34,7 +34,8 @@ const BANS: [(&str, &str); 4] = [
 const BESIDE: [(&str, &str); 1] = [("fs", "sync")];
 
 /// Crates that only some files may name.
-const DOORS: [(&str, &[&str]); 9] = [
+const DOORS: [(&str, &[&str]); 10] = [
+    ("shuttle", &["src/sync/"]),
     ("parking_lot", &["src/sync/"]),
     ("dashmap", &["src/lock/table", "src/manager/registry.rs"]),
     ("rusqlite", &["src/journal/", "src/sandbox/sqlite/"]),

@@ -66,6 +66,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "commit, status",
         body: || against_status(Without::Nothing),
         depth: Depth::Preemptions(2),
+        weight: 1,
         controls: &[Control {
             without: "the decision",
             body: || against_status(Without::Decision),

@@ -35,6 +35,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "commit, commit with a lease that was lost",
         body: || superseded(Without::Nothing),
         depth: Depth::Preemptions(2),
+        weight: 1,
         controls: &[Control {
             without: "the fence",
             body: || superseded(Without::Fence),
@@ -46,6 +47,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "commit, commit, each called back",
         body: || called_back(false),
         depth: Depth::Preemptions(1),
+        weight: 1,
         controls: &[Control {
             without: "the mark of the thread",
             body: || called_back(true),

@@ -4,11 +4,12 @@
 //! newcomers**, and a receipt names every sandbox whose open succeeded before it. Without that rule an
 //! open in the middle of a commit would just count as one after it.
 
+use super::commit::both;
 use crate::case::{Case, Control, Depth, Verdict, check};
 use crate::scripted::{Scripted, World};
 use crate::world::{Without, builder, nothing_left, pass, plan};
 use planbox::error::StatusError;
-use planbox::sync::thread;
+use planbox::sync::{point, thread};
 use planbox::{Explain as _, PlanState, SandboxManager};
 use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester, SequentialSpec};
 use std::sync::{Arc, Mutex};
@@ -101,6 +102,7 @@ const fn case(
         name,
         body,
         depth,
+        weight: 1,
         controls,
     }
 }
@@ -137,6 +139,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "history: the checker itself",
         body: || written(&[(Ask::Open, Told::Refused), (Ask::Commit, Told::Committed(1))]),
         depth: Depth::No,
+        weight: 1,
         controls: &[
             Control {
                 without: "truth (a sandbox that the receipt missed)",
@@ -244,7 +247,7 @@ fn history(callers: Callers, without: Without) -> Verdict {
 /// A history by hand: these calls, all of them at the same time.
 fn written(calls: &[(Ask, Told)]) -> Verdict {
     // An explorer wants something to schedule.
-    thread::scope(|scope| drop(scope.spawn(|| ()).join()));
+    both(point, point);
     let mut history = History::new(Plain {
         phase: Phase::Open,
         sandboxes: 1,

@@ -49,6 +49,7 @@ pub(crate) const CASES: &[Case] = &[Case {
     name: "history: the register",
     body: || history(false),
     depth: Depth::Preemptions(2),
+    weight: 10,
     controls: &[Control {
         without: "the comparison",
         body: || history(true),

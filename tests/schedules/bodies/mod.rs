@@ -29,8 +29,18 @@ pub(crate) fn all() -> Vec<&'static Case> {
 }
 
 /// How a run without the plan lock may be noticed: a sandbox is committed twice, a caller meets what
-/// another one left half done, two callers hold the sandboxes of one plan.
-const UNLOCKED: &[&str] = &["twice", "half", "two bodies", "refused", "mix", "missed"];
+/// another one left half done, both of two things happen that exclude each other, two callers hold the
+/// sandboxes of one plan, or some of them stay for ever.
+const UNLOCKED: &[&str] = &[
+    "twice",
+    "half",
+    "two bodies",
+    "refused",
+    "mix",
+    "missed",
+    "both",
+    "left",
+];
 
 /// A case that is held to the plan lock.
 const fn locked(
@@ -43,6 +53,7 @@ const fn locked(
         name,
         body,
         depth,
+        weight: 1,
         controls,
     }
 }

@@ -13,6 +13,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "register: two writers, a reader",
         body: || readers(&VersionRegister::new("v0", 0)),
         depth: Depth::Preemptions(3),
+        weight: 10,
         controls: &[
             Control {
                 without: "the comparison",
@@ -32,6 +33,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "register: a plan, and somebody without a plan",
         body: || against_a_plan(true),
         depth: Depth::Preemptions(2),
+        weight: 1,
         controls: &[Control {
             without: "the promise",
             body: || against_a_plan(false),

@@ -32,6 +32,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "lock table: two threads, two locks each",
         body: || users(TWO_BY_TWO, None),
         depth: Depth::Preemptions(3),
+        weight: 10,
         controls: &[
             faulty(
                 "the look at whose entry it is",
@@ -59,6 +60,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "lock table: one of two gives up",
         body: || users(TWO_GIVE_UP, None),
         depth: Depth::Preemptions(3),
+        weight: 10,
         controls: &[faulty(
             "the way out of the queue",
             || users(TWO_GIVE_UP, Some(LockFault::GhostWaiter)),
@@ -69,6 +71,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "lock table: tries and waits",
         body: || users(TWO_TRY, None),
         depth: Depth::Preemptions(3),
+        weight: 10,
         controls: &[faulty(
             "the look at whose entry it is",
             || users(TWO_TRY, Some(LockFault::CarelessRemoval)),
@@ -79,6 +82,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "lock table: three threads",
         body: || users(THREE, None),
         depth: Depth::No,
+        weight: 10,
         controls: &[
             faulty(
                 "the hand-over under the latch",
@@ -96,6 +100,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "lock table: a handle, a look-up, a question",
         body: || handles(None),
         depth: Depth::Preemptions(3),
+        weight: 10,
         controls: &[faulty(
             "the removal",
             || handles(Some(LockFault::NoRemoval)),
@@ -106,6 +111,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "lock table: the order of the queue",
         body: || queue(None),
         depth: Depth::Preemptions(3),
+        weight: 10,
         controls: &[faulty(
             "the order of arrival",
             || queue(Some(LockFault::LastFirst)),
@@ -116,6 +122,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "lock table: two keys, two threads",
         body: || keys(false),
         depth: Depth::Preemptions(3),
+        weight: 10,
         controls: &[faulty("the order of keys", || keys(true), &["order of locks"])],
     },
 ];
