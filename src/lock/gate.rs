@@ -232,10 +232,11 @@ impl Gate {
     #[cold]
     fn leave_slowly(&self) {
         let mut crowd = self.crowd.lock();
-        let last_first = self.planted.is(LockFault::LastFirst);
-        let next = crowd.as_mut().and_then(|crowd| match last_first {
-            false => crowd.queue.pop_front(),
-            true => crowd.queue.pop_back(),
+        let next = crowd.as_mut().and_then(|crowd| {
+            if self.planted.is(LockFault::LastFirst) {
+                return crowd.queue.pop_back();
+            }
+            crowd.queue.pop_front()
         });
         let Some(next) = next else {
             *crowd = None;

@@ -25,18 +25,16 @@ pub mod order;
 pub mod witness;
 
 #[cfg(shuttle)]
-pub use explored::{
-    Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard, channel, thread,
-};
+pub use explored::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard, channel, thread};
 #[cfg(not(shuttle))]
 pub use latch::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
 pub use order::Rank;
 
+#[cfg(shuttle)]
+pub(crate) use explored::atomic;
 /// Atomics.
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::atomic;
-#[cfg(shuttle)]
-pub(crate) use explored::atomic;
 
 /// Values of which every thread has its own.
 #[cfg(shuttle)]

@@ -47,6 +47,7 @@ pub(crate) enum Depth {
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) body: fn() -> Verdict,
+    #[cfg_attr(not(shuttle), expect(dead_code, reason = "for an explorer"))]
     pub(crate) depth: Depth,
     /// How many times as many schedules as others it gets: without a manager they cost little.
     #[cfg_attr(not(shuttle), expect(dead_code, reason = "for an explorer"))]
@@ -60,6 +61,7 @@ pub(crate) struct Explored {
     /// How many schedules ran.
     pub(crate) schedules: usize,
     /// The tree was seen to its end.
+    #[cfg_attr(not(shuttle), expect(dead_code, reason = "for an explorer"))]
     pub(crate) exhausted: bool,
     pub(crate) wrong: Option<Wrong>,
 }

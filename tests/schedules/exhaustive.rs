@@ -29,11 +29,7 @@ pub(crate) struct Exhaustive {
 
 impl Exhaustive {
     /// At most `cap` schedules; `exhausted` tells whether there are no others.
-    pub(crate) fn new(
-        most_preemptions: usize,
-        cap: usize,
-        exhausted: Arc<AtomicBool>,
-    ) -> Self {
+    pub(crate) fn new(most_preemptions: usize, cap: usize, exhausted: Arc<AtomicBool>) -> Self {
         Self {
             most_preemptions,
             cap,

@@ -85,7 +85,9 @@ fn config(quiet: bool) -> Config {
         FailurePersistence::Print
     };
     config.silence_warnings = true;
-    config.ungraceful_shutdown_config.immediately_return_on_panic = true;
+    config
+        .ungraceful_shutdown_config
+        .immediately_return_on_panic = true;
     config
 }
 
@@ -126,7 +128,12 @@ const TURN: usize = 500;
 /// Explores `body`, which has a fault, with one strategy after the other: where one is blind another
 /// one sees. Says who found it.
 pub(crate) fn hunt(body: fn() -> Verdict, most: usize, seed: u64) -> (Explored, String) {
-    let hunters = [Strategy::Pct(4), Strategy::Urw, Strategy::Pct(5), Strategy::Pct(3)];
+    let hunters = [
+        Strategy::Pct(4),
+        Strategy::Urw,
+        Strategy::Pct(5),
+        Strategy::Pct(3),
+    ];
     let mut schedules = 0;
     for (turn, strategy) in (0..).zip(hunters.iter().cycle()) {
         let found = explore(body, *strategy, (TURN, seed + turn), true);

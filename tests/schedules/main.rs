@@ -13,6 +13,7 @@
 //! | `PLANBOX_REPLAY` | one schedule, as a failure printed it, of the body `PLANBOX_BODY` |
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::disallowed_types,
     reason = "a program that prints a table and stops at the first surprise"
@@ -36,7 +37,10 @@ mod explore;
 mod real;
 mod run;
 #[path = "../it/support/scripted.rs"]
-#[expect(dead_code, reason = "shared with the integration tests, which need more")]
+#[expect(
+    dead_code,
+    reason = "shared with the integration tests, which need more"
+)]
 mod scripted;
 mod world;
 

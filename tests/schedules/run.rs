@@ -26,14 +26,20 @@ struct Task {
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is no number")),
+    )
 }
 
 /// Runs everything; the exit status.
 pub(crate) fn all(cases: &[&'static Case]) -> i32 {
     let wanted = std::env::var("PLANBOX_BODY").unwrap_or_default();
     let seed = number("PLANBOX_SEED").unwrap_or_else(drawn);
-    let cases: Vec<_> = cases.iter().filter(|case| case.name.contains(&wanted)).collect();
+    let cases: Vec<_> = cases
+        .iter()
+        .filter(|case| case.name.contains(&wanted))
+        .collect();
     install_reports();
     if let Some(status) = replayed(&cases) {
         return status;
@@ -52,8 +58,14 @@ pub(crate) fn all(cases: &[&'static Case]) -> i32 {
                     let row = run(task, seed);
                     total.fetch_add(row.explored.schedules, Ordering::Relaxed);
                     failed.fetch_add(usize::from(!row.right), Ordering::Relaxed);
-                    let (count, mark) = (row.explored.schedules, if row.right { "" } else { "FAILED: " });
-                    println!("| {} | {} | {count} | {mark}{} |", row.body, row.how, row.end);
+                    let (count, mark) = (
+                        row.explored.schedules,
+                        if row.right { "" } else { "FAILED: " },
+                    );
+                    println!(
+                        "| {} | {} | {count} | {mark}{} |",
+                        row.body, row.how, row.end
+                    );
                 }
             });
         }
@@ -155,7 +167,7 @@ mod explored {
         let count = number("PLANBOX_SCHEDULES").unwrap_or(1_000);
         let count = usize::try_from(count).unwrap() * case.weight;
         let sampled = SAMPLING.iter().map(|strategy| (*strategy, count));
-        let whole = Strategy::exhaustive(case).map(|strategy| (strategy, count * 10));
+        let whole = Strategy::exhaustive(case).map(|strategy| (strategy, count * 60));
         let bodies = sampled.chain(whole).map(|way| Task {
             case,
             control: None,
@@ -224,7 +236,10 @@ mod real {
                 quiet: false,
             },
         };
-        let controls = case.controls.iter().filter(|control| !control.only_explored);
+        let controls = case
+            .controls
+            .iter()
+            .filter(|control| !control.only_explored);
         let controls = controls.map(|control| Task {
             case,
             control: Some(control),

@@ -73,7 +73,9 @@ pub(crate) fn nothing_left(manager: &SandboxManager) -> Verdict {
         stats.live_plans,
         stats.unsettled,
     ];
-    check(sizes == [0; 4], "left", || format!("left behind: {stats:?}"))
+    check(sizes == [0; 4], "left", || {
+        format!("left behind: {stats:?}")
+    })
 }
 
 /// Under an explorer the schedule decides who meets whom.

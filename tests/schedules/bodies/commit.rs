@@ -6,7 +6,9 @@ use crate::scripted::{Scripted, World};
 use crate::world::{Without, nothing_left, open, opened, plan};
 use planbox::error::CommitError;
 use planbox::sync::thread;
-use planbox::{CommitOptions, Explain as _, GcOptions, LockWait, PlanState, Receipt, SandboxManager};
+use planbox::{
+    CommitOptions, Explain as _, GcOptions, LockWait, PlanState, Receipt, SandboxManager,
+};
 use std::time::Duration;
 
 pub(super) type Committed = Result<Receipt, CommitError>;
@@ -143,9 +145,13 @@ fn against_open(without: Without) -> Verdict {
     let (receipt, late) = both(|| manager.commit_all(&plan("p")), late);
     let sandboxes = if late.is_ok() { 2 } else { 1 };
     if let Err(error) = &late {
-        check(error.code() == "wrong-state", "refused", || error.to_string())?;
+        check(error.code() == "wrong-state", "refused", || {
+            error.to_string()
+        })?;
     }
-    let named = receipt.as_ref().map_or(0, |receipt| receipt.resources().len());
+    let named = receipt
+        .as_ref()
+        .map_or(0, |receipt| receipt.resources().len());
     check(receipt.is_err() || named == sandboxes, "missed", || {
         format!("{named} in the receipt, {sandboxes} opened")
     })?;
@@ -246,7 +252,9 @@ fn against_status(without: Without) -> Verdict {
     check(new && old, "mix", || format!("{before}, {seen:?}, {after}"))?;
     once(&world, 2, &[receipt], &[])?;
     let late = open_late(&manager, &world);
-    check(late, "refused", || "a plan that is over took a sandbox".to_owned())?;
+    check(late, "refused", || {
+        "a plan that is over took a sandbox".to_owned()
+    })?;
     nothing_left(&manager)
 }
 

@@ -137,7 +137,12 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case {
         name: "history: the checker itself",
-        body: || written(&[(Ask::Open, Told::Refused), (Ask::Commit, Told::Committed(1))]),
+        body: || {
+            written(&[
+                (Ask::Open, Told::Refused),
+                (Ask::Commit, Told::Committed(1)),
+            ])
+        },
         depth: Depth::No,
         weight: 1,
         controls: &[
@@ -215,7 +220,9 @@ fn phase(state: PlanState) -> Phase {
 fn history(callers: Callers, without: Without) -> Verdict {
     let world = World::new();
     let manager = builder(&world, without).in_memory();
-    manager.open_sandbox(&plan("p"), Scripted::new(&world, "first")).unwrap();
+    manager
+        .open_sandbox(&plan("p"), Scripted::new(&world, "first"))
+        .unwrap();
     world.hook(|step, _| {
         pass(step);
         Ok(())
@@ -238,9 +245,13 @@ fn history(callers: Callers, without: Without) -> Verdict {
         }
     });
     let history = history.into_inner().unwrap();
-    check(history.is_consistent(), "not linear", || format!("{history:?}"))?;
+    check(history.is_consistent(), "not linear", || {
+        format!("{history:?}")
+    })?;
     let over = manager.commit_all(&plan("p")).is_ok() || manager.rollback_all(&plan("p")).is_ok();
-    check(over, "half", || "the plan is neither committed nor given up".to_owned())?;
+    check(over, "half", || {
+        "the plan is neither committed nor given up".to_owned()
+    })?;
     nothing_left(&manager)
 }
 
@@ -261,5 +272,7 @@ fn written(calls: &[(Ask, Told)]) -> Verdict {
         history.on_return(caller, *told).unwrap();
     }
     history.on_return(others.len(), last.1).unwrap();
-    check(history.is_consistent(), "not linear", || format!("{history:?}"))
+    check(history.is_consistent(), "not linear", || {
+        format!("{history:?}")
+    })
 }

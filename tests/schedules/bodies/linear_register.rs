@@ -110,5 +110,7 @@ fn history(careless: bool) -> Verdict {
         }
     });
     let history = history.into_inner().unwrap();
-    check(history.is_consistent(), "not linear", || format!("{history:?}"))
+    check(history.is_consistent(), "not linear", || {
+        format!("{history:?}")
+    })
 }

@@ -68,9 +68,15 @@ fn opens(without: Without) -> Verdict {
         pass(if step == "open" { "prepare" } else { step });
         Ok(())
     });
-    let open = |id| manager.open_sandbox(&plan("p"), scripted(&world, id)).map(drop);
+    let open = |id| {
+        manager
+            .open_sandbox(&plan("p"), scripted(&world, id))
+            .map(drop)
+    };
     let (a, b) = both(|| open("a"), || open("b"));
-    check(a.is_ok() && b.is_ok(), "refused", || format!("{a:?}, {b:?}"))?;
+    check(a.is_ok() && b.is_ok(), "refused", || {
+        format!("{a:?}, {b:?}")
+    })?;
     // The same thing again is the sandbox that is there.
     check(open("a").is_ok(), "refused", || "a is not there".to_owned())?;
     let (views, live) = (world.count("open"), manager.stats().live_plans);
@@ -129,10 +135,14 @@ fn two_plans(promises: bool) -> Verdict {
     let register = VersionRegister::new("v1", 0_u64);
     let prepare = |name: &str, value: u64| {
         if promises {
-            let sandbox = manager.open_sandbox(&plan(name), Value::of(&register)).unwrap();
+            let sandbox = manager
+                .open_sandbox(&plan(name), Value::of(&register))
+                .unwrap();
             sandbox.set("v2", value).unwrap();
         } else {
-            manager.open_sandbox(&plan(name), scripted(&world, "x")).unwrap();
+            manager
+                .open_sandbox(&plan(name), scripted(&world, "x"))
+                .unwrap();
         }
     };
     prepare("one", 1);
@@ -153,7 +163,9 @@ fn two_plans(promises: bool) -> Verdict {
         (Err(lost), _) => ("other", 2, "one", lost),
         (Ok(_), Ok(_)) => return Ok(()),
     };
-    check(lost.code() == "conflict", "refused", || format!("{loser}: {lost}"))?;
+    check(lost.code() == "conflict", "refused", || {
+        format!("{loser}: {lost}")
+    })?;
     let held = register.snapshot();
     let right = (*held.value(), held.generation()) == (wins, 2);
     check(right || !promises, "mix", || format!("{won} won, {held:?}"))?;
@@ -199,6 +211,8 @@ fn listened(without: Without) -> Verdict {
 
 fn still_there(manager: &SandboxManager) -> Verdict {
     let receipt = manager.receipt(&plan("p"));
-    check(matches!(receipt, Ok(Some(_))), "half", || format!("{receipt:?}"))?;
+    check(matches!(receipt, Ok(Some(_))), "half", || {
+        format!("{receipt:?}")
+    })?;
     nothing_left(manager)
 }

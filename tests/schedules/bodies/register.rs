@@ -129,7 +129,10 @@ fn readers(register: &dyn Versioned) -> Verdict {
     let (replaced, verdict) = thread::scope(|scope| {
         let writers = [scope.spawn(|| write(1)), scope.spawn(|| write(2))];
         let reader = scope.spawn(read);
-        let replaced = writers.map(|writer| writer.join().unwrap()).iter().sum::<u64>();
+        let replaced = writers
+            .map(|writer| writer.join().unwrap())
+            .iter()
+            .sum::<u64>();
         (replaced, reader.join().unwrap())
     });
     verdict?;
@@ -153,10 +156,14 @@ fn against_a_plan(promises: bool) -> Verdict {
     let manager = builder(&world, Without::Nothing).in_memory();
     let register = VersionRegister::new("v0", 0_u64);
     if promises {
-        let sandbox = manager.open_sandbox(&plan("p"), Value::of(&register)).unwrap();
+        let sandbox = manager
+            .open_sandbox(&plan("p"), Value::of(&register))
+            .unwrap();
         sandbox.set("v1", 1).unwrap();
     } else {
-        manager.open_sandbox(&plan("p"), Scripted::new(&world, "x")).unwrap();
+        manager
+            .open_sandbox(&plan("p"), Scripted::new(&world, "x"))
+            .unwrap();
     }
     world.hook(|step, _| {
         pass(step);
@@ -180,7 +187,9 @@ fn against_a_plan(promises: bool) -> Verdict {
     check(!(receipt.is_ok() && replaced), "lost", || {
         "both replaced the same".to_owned()
     })?;
-    check(receipt.is_ok() || replaced, "half", || format!("{receipt:?}"))?;
+    check(receipt.is_ok() || replaced, "half", || {
+        format!("{receipt:?}")
+    })?;
     let held = register.snapshot();
     let wanted = if replaced { ("v2", 2) } else { ("v1", 1) };
     let seen = (held.version(), *held.value());

@@ -18,7 +18,11 @@ const TWO_GIVE_UP: Work = &[&[BLOCK, BLOCK], &[SOON, BLOCK]];
 const TWO_TRY: Work = &[&[LockWait::Try, BLOCK], &[BLOCK, LockWait::Try]];
 const THREE: Work = &[&[BLOCK, BLOCK], &[BLOCK, SOON], &[LockWait::Try, BLOCK]];
 
-const fn faulty(without: &'static str, body: fn() -> Verdict, kinds: &'static [&'static str]) -> Control {
+const fn faulty(
+    without: &'static str,
+    body: fn() -> Verdict,
+    kinds: &'static [&'static str],
+) -> Control {
     Control {
         without,
         body,
@@ -31,7 +35,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "lock table: two threads, two locks each",
         body: || users(TWO_BY_TWO, None),
-        depth: Depth::Preemptions(3),
+        depth: Depth::Preemptions(4),
         weight: 10,
         controls: &[
             faulty(
@@ -59,7 +63,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "lock table: one of two gives up",
         body: || users(TWO_GIVE_UP, None),
-        depth: Depth::Preemptions(3),
+        depth: Depth::Preemptions(4),
         weight: 10,
         controls: &[faulty(
             "the way out of the queue",
@@ -70,7 +74,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "lock table: tries and waits",
         body: || users(TWO_TRY, None),
-        depth: Depth::Preemptions(3),
+        depth: Depth::Preemptions(4),
         weight: 10,
         controls: &[faulty(
             "the look at whose entry it is",
@@ -99,7 +103,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "lock table: a handle, a look-up, a question",
         body: || handles(None),
-        depth: Depth::Preemptions(3),
+        depth: Depth::Preemptions(4),
         weight: 10,
         controls: &[faulty(
             "the removal",
@@ -110,7 +114,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "lock table: the order of the queue",
         body: || queue(None),
-        depth: Depth::Preemptions(3),
+        depth: Depth::Preemptions(4),
         weight: 10,
         controls: &[faulty(
             "the order of arrival",
@@ -121,9 +125,13 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "lock table: two keys, two threads",
         body: || keys(false),
-        depth: Depth::Preemptions(3),
+        depth: Depth::Preemptions(4),
         weight: 10,
-        controls: &[faulty("the order of keys", || keys(true), &["order of locks"])],
+        controls: &[faulty(
+            "the order of keys",
+            || keys(true),
+            &["order of locks"],
+        )],
     },
 ];
 
@@ -139,7 +147,9 @@ fn alone(inside: &AtomicUsize) -> Verdict {
     let others = inside.fetch_add(1, Ordering::SeqCst);
     point();
     inside.fetch_sub(1, Ordering::SeqCst);
-    check(others == 0, "two holders", || format!("{others} more inside"))
+    check(others == 0, "two holders", || {
+        format!("{others} more inside")
+    })
 }
 
 fn use_once(table: &LockTable<u64>, wait: LockWait, inside: &AtomicUsize) -> Verdict {
@@ -192,7 +202,9 @@ fn handles(fault: Option<LockFault>) -> Verdict {
     let handle = table.handle(&7);
     let by_handle = || {
         let handle: KeyHandle<u64> = handle;
-        let entered = handle.enter(BLOCK, "schedule").map(|_entered| alone(&inside));
+        let entered = handle
+            .enter(BLOCK, "schedule")
+            .map(|_entered| alone(&inside));
         entered.unwrap_or_else(|error| check(false, "refused", || error.to_string()))
     };
     let by_key = || {
@@ -230,7 +242,7 @@ fn queue(fault: Option<LockFault>) -> Verdict {
     };
     let held = handle.lock(BLOCK, "hold").unwrap();
     let (one, other) = thread::scope(|scope| {
-        let (one, other) = (scope.spawn(&wait), scope.spawn(&wait));
+        let (one, other) = (scope.spawn(wait), scope.spawn(wait));
         point();
         drop(held);
         (one.join().unwrap(), other.join().unwrap())
