@@ -14,26 +14,29 @@
 //!    gate is never free in between, so nobody overtakes the queue: who waits, waits for those
 //!    ahead of it and for the present holder, however fast others come back.
 
+use super::planted::{LockFault, Planted};
 use super::wait::{LockWait, millis};
 use super::who::Mark;
 use crate::clock::{Stopwatch, now_unix_ms};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The lowest bit: the holder must take the latch to leave.
 const LOOK: u64 = 1;
 
 /// Rounds of spinning before a thread queues, each twice as long as the one before. About a
-/// microsecond in all: enough to meet the end of a short section, nothing beside a long one.
-const SPIN_ROUNDS: u32 = 6;
+/// microsecond in all: enough to meet the end of a short section, nothing beside a long one. An
+/// explorer of schedules needs one round to see all that spinning can do.
+const SPIN_ROUNDS: u32 = if cfg!(any(shuttle, loom)) { 1 } else { 6 };
 
 #[derive(Debug)]
 pub(super) struct Gate {
     word: AtomicU64,
     /// Present only while somebody looks or waits.
     crowd: Mutex<Option<Box<Crowd>>>,
+    planted: Planted,
 }
 
 #[derive(Debug, Default)]
@@ -71,10 +74,11 @@ pub(super) enum Refusal {
 
 impl Gate {
     /// A free gate.
-    pub(super) const fn new() -> Self {
+    pub(super) fn new(planted: Planted) -> Self {
         Self {
             word: AtomicU64::new(0),
             crowd: Mutex::new(Rank::Core, "wait queue", None),
+            planted,
         }
     }
 
@@ -112,7 +116,7 @@ impl Gate {
     }
 
     /// How many wait in the queue.
-    #[cfg(test)]
+    #[cfg(debug_assertions)]
     pub(super) fn queued(&self) -> usize {
         let crowd = self.crowd.lock();
         crowd.as_ref().map_or(0, |crowd| crowd.queue.len())
@@ -215,7 +219,9 @@ impl Gate {
                 break;
             }
         }
-        if let Some(crowd) = crowd.as_mut() {
+        if let Some(crowd) = crowd.as_mut()
+            && !self.planted.is(LockFault::GhostWaiter)
+        {
             crowd.queue.retain(|other| !Arc::ptr_eq(other, &waiter));
         }
         let waited_ms = millis(watch.elapsed());
@@ -226,7 +232,12 @@ impl Gate {
     #[cold]
     fn leave_slowly(&self) {
         let mut crowd = self.crowd.lock();
-        let next = crowd.as_mut().and_then(|crowd| crowd.queue.pop_front());
+        let next = crowd.as_mut().and_then(|crowd| {
+            if self.planted.is(LockFault::LastFirst) {
+                return crowd.queue.pop_back();
+            }
+            crowd.queue.pop_front()
+        });
         let Some(next) = next else {
             *crowd = None;
             self.word.store(0, Ordering::Release);
@@ -236,12 +247,22 @@ impl Gate {
             crowd.since_unix_ms = now_unix_ms();
         }
         next.is_holder.store(true, Ordering::Relaxed);
+        if self.planted.is(LockFault::OpenHandOver) {
+            // Free for a moment: whoever comes now is in as well.
+            self.word.store(0, Ordering::Release);
+            drop(crowd);
+            crate::sync::point();
+            crowd = self.crowd.lock();
+        }
         self.word.store(next.mark.word() | LOOK, Ordering::Release);
-        next.turn.notify_one();
+        if !self.planted.is(LockFault::NoWakeUp) {
+            next.turn.notify_one();
+        }
+        drop(crowd);
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(shuttle, loom))))]
 mod tests {
     use super::*;
     use crate::lock::who::mark;
@@ -258,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_gate_goes_to_those_who_wait_in_the_order_of_arrival() {
-        let gate = Gate::new();
+        let gate = Gate::new(Planted::default());
         let order = Mutex::new(Rank::Leaf, "order", Vec::new());
         let me = mark("hold");
         gate.take(me, LockWait::Block).expect("free");
@@ -283,7 +304,7 @@ mod tests {
     #[test]
     fn nobody_overtakes_a_waiter_however_fast_it_comes_back() {
         const ROUNDS: usize = 200;
-        let gate = Gate::new();
+        let gate = Gate::new(Planted::default());
         let holds = AtomicUsize::new(0);
         let hog = mark("hog");
         let mut worst = 0;
@@ -317,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_wait_that_ran_out_leaves_the_queue_and_names_the_holder() {
-        let gate = Gate::new();
+        let gate = Gate::new(Planted::default());
         let hold = mark("hold");
         gate.take(hold, LockWait::Block).expect("free");
         let late = || gate.take(mark("late"), LockWait::For(Duration::from_millis(1)));
@@ -334,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_waiter_in_the_middle_may_give_up_and_the_others_go_on() {
-        let gate = Gate::new();
+        let gate = Gate::new(Planted::default());
         let hold = mark("hold");
         gate.take(hold, LockWait::Block).expect("free");
         let patient = || {
@@ -361,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_gate_that_was_looked_at_is_left_free() {
-        let gate = Gate::new();
+        let gate = Gate::new(Planted::default());
         let hold = mark("hold");
         gate.take(hold, LockWait::Block).expect("free");
         let seen = gate.seen().expect("held");

@@ -24,6 +24,7 @@
 
 mod gate;
 mod lease;
+mod planted;
 mod table;
 mod wait;
 mod who;
@@ -31,6 +32,8 @@ mod who;
 use crate::error::Holder;
 
 pub use lease::{FileLock, Lease};
+#[doc(hidden)]
+pub use planted::LockFault;
 pub use table::{Entered, Key, KeyGuard, KeyHandle, LockTable};
 pub use wait::LockWait;
 pub(crate) use wait::{Polled, poll};

@@ -5,7 +5,8 @@
 //! asks, which is when somebody was kept waiting.
 
 use crate::error::Holder;
-use crate::sync::{Mutex, Rank};
+use crate::sync::global::Mutex;
+use crate::sync::{Rank, thread_local};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;

@@ -114,6 +114,18 @@ impl ManagerBuilder {
         manager
     }
 
+    /// A manager over the journal and the places of another one that lives in memory, as if in
+    /// another process that does not see the first one's locks: for tests of the fence.
+    #[doc(hidden)]
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn in_memory_beside(self, other: &SandboxManager) -> SandboxManager {
+        let services = other.services();
+        let base = services.places.base().to_owned();
+        let places = Places::new(base, services.places.store().to_owned());
+        self.build(Arc::clone(&services.journal), places, None)
+    }
+
     pub(super) fn build(
         self,
         journal: Arc<dyn JournalStore>,

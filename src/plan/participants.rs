@@ -6,7 +6,7 @@
 use crate::error::{Fault, LockError, ParticipantError};
 use crate::id::{PlanId, ResourceName};
 use crate::sandbox::{Outcome, Sandbox};
-use crate::sync::{thread, witness};
+use crate::sync::{thread, thread_local, witness};
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,14 +24,14 @@ struct Inside {
 impl Inside {
     fn enter(plan: &PlanId) -> Self {
         Self {
-            before: INSIDE.replace(Some(plan.clone())),
+            before: INSIDE.with(|inside| inside.replace(Some(plan.clone()))),
         }
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        INSIDE.set(self.before.take());
+        INSIDE.with(|inside| inside.replace(self.before.take()));
     }
 }
 
@@ -40,7 +40,7 @@ impl Drop for Inside {
 /// A participant runs under the plan lock and the resource locks; taking any plan lock from there
 /// would invert the lock order.
 pub(crate) fn refuse_reentry() -> Result<(), LockError> {
-    INSIDE.with_borrow(|inside| match inside {
+    INSIDE.with(|inside| match &*inside.borrow() {
         None => Ok(()),
         Some(plan) => Err(LockError::Reentrant {
             key: plan.to_string(),

@@ -25,6 +25,12 @@ impl Places {
         &self.base
     }
 
+    /// The text that tells the store from every other one.
+    #[cfg(debug_assertions)]
+    pub(crate) fn store(&self) -> &str {
+        &self.store
+    }
+
     fn plan_dir(&self, plan: &PlanId) -> PathBuf {
         self.base.join(plan.file_name())
     }

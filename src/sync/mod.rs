@@ -4,20 +4,64 @@
 //! [order]. A program that embeds this crate declares its own locks with [`order::Order`], or notes
 //! them with [`witness::enter`], and has them checked together with ours: at each acquisition by the
 //! [witness], over whole runs by the [analysis], and where it wants to in types, by [level].
+//!
+//! Under `--cfg shuttle` the same names are those of a schedule explorer, see `docs/testing.md`.
 
 pub mod analysis;
+#[cfg(shuttle)]
+mod explored;
 mod host;
+#[cfg_attr(
+    shuttle,
+    expect(
+        dead_code,
+        unreachable_pub,
+        reason = "a schedule explorer brings latches of its own"
+    )
+)]
 mod latch;
 pub mod level;
 pub mod order;
 mod swap;
 pub mod witness;
 
+#[cfg(shuttle)]
+pub use explored::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard, channel, thread};
+#[cfg(not(shuttle))]
 pub use latch::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
 pub use order::Rank;
 pub(crate) use swap::{Loaded, Swap};
 
+#[cfg(shuttle)]
+pub(crate) use explored::atomic;
+/// Atomics.
+#[cfg(not(shuttle))]
+pub(crate) use std::sync::atomic;
+
+/// Values of which every thread has its own.
+#[cfg(shuttle)]
+pub(crate) use shuttle::thread_local;
+#[cfg(not(shuttle))]
+pub(crate) use std::thread_local;
+
+/// For tables that only name things and live as long as the process: a schedule explorer neither
+/// switches threads at these latches nor resets what is under them.
+pub(crate) mod global {
+    pub(crate) use super::latch::Mutex;
+}
+
+/// A place where another thread may come in although no latch of this crate is there. A schedule
+/// explorer switches threads here; otherwise it is nothing.
+#[doc(hidden)]
+#[cfg(not(shuttle))]
+#[inline(always)]
+pub fn point() {}
+#[doc(hidden)]
+#[cfg(shuttle)]
+pub use explored::point;
+
 /// Threads.
+#[cfg(not(shuttle))]
 pub mod thread {
     use std::io;
     pub use std::thread::{JoinHandle, Scope, ScopedJoinHandle, current, scope, sleep};
@@ -38,6 +82,7 @@ pub mod thread {
 }
 
 /// Channels between threads.
+#[cfg(not(shuttle))]
 pub mod channel {
     pub use crossbeam::channel::{
         Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError, TrySendError,

@@ -63,6 +63,14 @@ impl<K: Key> KeyHandle<K> {
         KeyGuard::take(Arc::clone(&self.slot), wait, operation)
     }
 
+    /// How many wait for the lock now, for tests of the order of the queue.
+    #[doc(hidden)]
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.slot.gate.queued()
+    }
+
     /// Who holds the lock now; see [`LockTable::holder`](super::LockTable::holder).
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {

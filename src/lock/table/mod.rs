@@ -13,10 +13,11 @@
 
 use crate::error::{Holder, LockError};
 use crate::lock::gate::{Gate, Refusal, Seen};
+use crate::lock::planted::{LockFault, Planted};
 use crate::lock::wait::LockWait;
 use crate::lock::who::{self, Mark};
-use crate::sync::Rank;
 use crate::sync::witness::{self, Held};
+use crate::sync::{Rank, point};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::fmt;
@@ -43,6 +44,7 @@ pub struct LockTable<K: Key> {
 struct Shared<K: Key> {
     rank: Rank,
     slots: DashMap<K, Weak<Slot<K>>>,
+    planted: Planted,
     #[cfg(test)]
     faults: tests::Faults,
 }
@@ -58,6 +60,10 @@ impl<K: Key> Drop for Slot<K> {
     fn drop(&mut self) {
         #[cfg(test)]
         self.shared.faults.dying();
+        if self.shared.planted.is(LockFault::NoRemoval) {
+            return;
+        }
+        point();
         let this: *const Self = self;
         let _map = map_latch();
         self.shared
@@ -73,20 +79,14 @@ fn map_latch() -> Held {
 }
 
 impl<K: Key> Shared<K> {
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "a test can make the table careless")]
     fn is_own(&self, mapped: &Weak<Slot<K>>, slot: *const Slot<K>) -> bool {
-        std::ptr::eq(mapped.as_ptr(), slot)
-    }
-
-    #[cfg(test)]
-    fn is_own(&self, mapped: &Weak<Slot<K>>, slot: *const Slot<K>) -> bool {
-        self.faults.careless || std::ptr::eq(mapped.as_ptr(), slot)
+        self.planted.is(LockFault::CarelessRemoval) || std::ptr::eq(mapped.as_ptr(), slot)
     }
 
     /// The slot of `key`, if it lives.
     #[inline]
     fn find(&self, key: &K) -> Option<Arc<Slot<K>>> {
+        point();
         let _map = map_latch();
         self.slots.get(key).and_then(|mapped| mapped.upgrade())
     }
@@ -102,12 +102,17 @@ impl<K: Key> Shared<K> {
         // Made before the shard is latched, and if it is not wanted, dropped after: its drop
         // latches the shard itself.
         let new = Arc::new(Slot {
-            gate: Gate::new(),
+            gate: Gate::new(self.planted),
             key: key.clone(),
             shared: Arc::clone(self),
         });
         let name = key.clone();
+        point();
         let map = map_latch();
+        if self.planted.is(LockFault::LateInsert) {
+            self.slots.insert(name, Arc::downgrade(&new));
+            return new;
+        }
         let found = match self.slots.entry(name) {
             Entry::Occupied(mut mapped) => {
                 let living = mapped.get().upgrade();
@@ -169,10 +174,23 @@ impl<K: Key> LockTable<K> {
     /// An empty table whose locks have the rank `rank`.
     #[must_use]
     pub fn new(rank: Rank) -> Self {
+        Self::planted(rank, Planted::default())
+    }
+
+    /// A table with a fault in it, for a negative control: a test that must notice.
+    #[doc(hidden)]
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn with_fault(rank: Rank, fault: LockFault) -> Self {
+        Self::planted(rank, Planted::new(fault))
+    }
+
+    fn planted(rank: Rank, planted: Planted) -> Self {
         Self {
             shared: Arc::new(Shared {
                 rank,
                 slots: DashMap::new(),
+                planted,
                 #[cfg(test)]
                 faults: tests::Faults::default(),
             }),

@@ -9,8 +9,6 @@ use std::time::Duration;
 /// What a test can break.
 #[derive(Default)]
 pub(super) struct Faults {
-    /// Remove the entry of the key, whosever it is.
-    pub(super) careless: bool,
     /// Called by a slot that nobody uses any more, before it removes its entry.
     pub(super) on_dying: Option<Box<dyn Fn() + Send + Sync>>,
 }
@@ -27,11 +25,12 @@ fn table<K: Key>() -> LockTable<K> {
     LockTable::new(Rank::Plan)
 }
 
-fn broken<K: Key>(faults: Faults) -> LockTable<K> {
+fn broken<K: Key>(planted: Planted, faults: Faults) -> LockTable<K> {
     LockTable {
         shared: Arc::new(Shared {
             rank: Rank::Plan,
             slots: DashMap::new(),
+            planted,
             faults,
         }),
     }
@@ -188,10 +187,13 @@ fn two_newcomers_both_hold(careless: bool) -> bool {
             gone.recv().expect("a go");
         }
     };
-    let table = broken(Faults {
-        careless,
-        on_dying: Some(Box::new(on_dying)),
-    });
+    let planted = if careless {
+        Planted::new(LockFault::CarelessRemoval)
+    } else {
+        Planted::default()
+    };
+    let on_dying = Some(Box::new(on_dying) as Box<dyn Fn() + Send + Sync>);
+    let table = broken(planted, Faults { on_dying });
     thread::scope(|scope| {
         let last = scope.spawn(|| drop(table.lock(&1_u64, LockWait::Block, "last")));
         died.recv().expect("a dying slot");

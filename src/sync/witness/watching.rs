@@ -1,7 +1,7 @@
 //! The witness of a debug build.
 
 use super::{Edge, Hold, Key, Keys, Rank, Site, log};
-use crate::sync::order;
+use crate::sync::{order, thread_local};
 use std::any::Any;
 use std::cell::RefCell;
 use std::cmp::Ordering;

@@ -1,0 +1,116 @@
+//! Recorded histories of the register.
+
+use crate::case::{Case, Control, Depth, Verdict, check};
+use planbox::VersionRegister;
+use planbox::sync::{point, thread};
+use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester, SequentialSpec};
+use std::sync::{Arc, Mutex};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    Read,
+    /// Replace what is there at this generation by this value.
+    Replace(u64, u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Generation and value.
+    Holds(u64, u64),
+    Replaced(u64),
+    Moved,
+}
+
+/// The register as a sequential thing.
+#[derive(Debug, Clone, Copy)]
+struct Plain {
+    generation: u64,
+    value: u64,
+}
+
+impl SequentialSpec for Plain {
+    type Op = Ask;
+    type Ret = Told;
+
+    fn invoke(&mut self, ask: &Ask) -> Told {
+        match *ask {
+            Ask::Read => Told::Holds(self.generation, self.value),
+            Ask::Replace(expected, value) if expected == self.generation => {
+                self.generation += 1;
+                self.value = value;
+                Told::Replaced(self.generation)
+            }
+            Ask::Replace(..) => Told::Moved,
+        }
+    }
+}
+
+pub(crate) const CASES: &[Case] = &[Case {
+    name: "history: the register",
+    body: || history(false),
+    depth: Depth::Preemptions(2),
+    weight: 10,
+    controls: &[Control {
+        without: "the comparison",
+        body: || history(true),
+        kinds: &["not linear"],
+        only_explored: true,
+    }],
+}];
+
+const CALLERS: [&[Ask]; 3] = [
+    &[Ask::Replace(1, 10), Ask::Read],
+    &[Ask::Replace(1, 20), Ask::Replace(2, 21)],
+    &[Ask::Read, Ask::Read],
+];
+
+fn ask(register: &VersionRegister<u64>, ask: Ask, careless: bool) -> Told {
+    let look = || {
+        let seen = register.snapshot();
+        (seen.generation(), *seen.value())
+    };
+    match ask {
+        Ask::Read => {
+            let (generation, value) = look();
+            Told::Holds(generation, value)
+        }
+        Ask::Replace(expected, value) => {
+            // The control compares, and then replaces whatever is there by then.
+            let expected = if careless && look().0 == expected {
+                point();
+                look().0
+            } else {
+                expected
+            };
+            let replaced = register.activate(expected, "v", Arc::new(value));
+            replaced.map_or(Told::Moved, Told::Replaced)
+        }
+    }
+}
+
+/// Two writers and a reader, two calls each; some order of the calls that overlap explains every
+/// answer.
+fn history(careless: bool) -> Verdict {
+    let register = VersionRegister::new("v", 0);
+    let start = Plain {
+        generation: 1,
+        value: 0,
+    };
+    let history = Mutex::new(LinearizabilityTester::new(start));
+    thread::scope(|scope| {
+        for (caller, asks) in CALLERS.iter().enumerate() {
+            let (register, history) = (&register, &history);
+            scope.spawn(move || {
+                for one in *asks {
+                    drop(history.lock().unwrap().on_invoke(caller, *one).map(|_| ()));
+                    let told = ask(register, *one, careless);
+                    drop(history.lock().unwrap().on_return(caller, told).map(|_| ()));
+                }
+            });
+        }
+    });
+    let history = history.into_inner().unwrap();
+    check(history.is_consistent(), "not linear", || {
+        format!("{history:?}")
+    })
+}

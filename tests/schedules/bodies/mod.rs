@@ -1,0 +1,69 @@
+//! The bodies. Each returns what went wrong, if anything did, and is drawn above.
+
+mod commit;
+mod commit_ends;
+#[cfg(shuttle)]
+mod linear;
+#[cfg(shuttle)]
+mod linear_register;
+mod plans;
+mod register;
+mod table;
+
+use crate::case::{Case, Control, Depth, Verdict};
+
+/// All of them.
+pub(crate) fn all() -> Vec<&'static Case> {
+    let lists = [
+        commit::CASES,
+        commit_ends::CASES,
+        plans::CASES,
+        table::CASES,
+        register::CASES,
+        #[cfg(shuttle)]
+        linear::CASES,
+        #[cfg(shuttle)]
+        linear_register::CASES,
+    ];
+    lists.into_iter().flatten().collect()
+}
+
+/// How a run without the plan lock may be noticed: a sandbox is committed twice, a caller meets what
+/// another one left half done, both of two things happen that exclude each other, two callers hold the
+/// sandboxes of one plan, or some of them stay for ever.
+const UNLOCKED: &[&str] = &[
+    "twice",
+    "half",
+    "two bodies",
+    "refused",
+    "mix",
+    "missed",
+    "both",
+    "left",
+];
+
+/// A case that is held to the plan lock.
+const fn locked(
+    name: &'static str,
+    depth: Depth,
+    body: fn() -> Verdict,
+    controls: &'static [Control],
+) -> Case {
+    Case {
+        name,
+        body,
+        depth,
+        weight: 1,
+        controls,
+    }
+}
+
+/// The control that takes out the plan lock.
+const fn no_plan_lock(body: fn() -> Verdict) -> Control {
+    Control {
+        without: "the plan lock",
+        body,
+        kinds: UNLOCKED,
+        only_explored: false,
+    }
+}

@@ -1,0 +1,197 @@
+//! The versioned register: readers, and those who replace what it holds.
+
+use super::commit::both;
+use crate::case::{Case, Control, Depth, Verdict, check};
+use crate::scripted::{Scripted, World};
+use crate::world::{Without, builder, pass, plan};
+use planbox::sync::{point, thread};
+use planbox::{RegisterError, Value, VersionRegister};
+use std::sync::{Arc, Mutex};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "register: two writers, a reader",
+        body: || readers(&VersionRegister::new("v0", 0)),
+        depth: Depth::Preemptions(3),
+        weight: 10,
+        controls: &[
+            Control {
+                without: "the comparison",
+                body: || readers(&Careless::new(false)),
+                kinds: &["lost"],
+                only_explored: true,
+            },
+            Control {
+                without: "one latch for both",
+                body: || readers(&Careless::new(true)),
+                kinds: &["mix", "lost"],
+                only_explored: true,
+            },
+        ],
+    },
+    Case {
+        name: "register: a plan, and somebody without a plan",
+        body: || against_a_plan(true),
+        depth: Depth::Preemptions(2),
+        weight: 1,
+        controls: &[Control {
+            without: "the promise",
+            body: || against_a_plan(false),
+            kinds: &["lost"],
+            only_explored: true,
+        }],
+    },
+];
+
+/// What the body needs of a register.
+trait Versioned: Sync {
+    /// Version, value, generation.
+    fn look(&self) -> (String, u64, u64);
+    /// Replaces both, if nobody did since `expected`.
+    fn replace(&self, expected: u64, version: &str, value: u64) -> bool;
+}
+
+impl Versioned for VersionRegister<u64> {
+    fn look(&self) -> (String, u64, u64) {
+        let seen = self.snapshot();
+        (seen.version().to_owned(), *seen.value(), seen.generation())
+    }
+
+    fn replace(&self, expected: u64, version: &str, value: u64) -> bool {
+        self.activate(expected, version, Arc::new(value)).is_ok()
+    }
+}
+
+/// The control: it looks and replaces in two steps, and may keep its two halves apart.
+#[derive(Debug)]
+struct Careless {
+    version: Mutex<(String, u64)>,
+    value: Mutex<u64>,
+    torn: bool,
+}
+
+impl Careless {
+    fn new(torn: bool) -> Self {
+        Self {
+            version: Mutex::new(("v0".to_owned(), 1)),
+            value: Mutex::new(0),
+            torn,
+        }
+    }
+}
+
+impl Versioned for Careless {
+    fn look(&self) -> (String, u64, u64) {
+        let (version, generation) = self.version.lock().unwrap().clone();
+        if self.torn {
+            point();
+        }
+        (version, *self.value.lock().unwrap(), generation)
+    }
+
+    fn replace(&self, expected: u64, version: &str, value: u64) -> bool {
+        if self.version.lock().unwrap().1 != expected {
+            return false;
+        }
+        point();
+        *self.version.lock().unwrap() = (version.to_owned(), expected + 1);
+        if self.torn {
+            point();
+        }
+        *self.value.lock().unwrap() = value;
+        true
+    }
+}
+
+/// The model router's race (two activations and a prediction):
+///
+/// ```text
+/// writer   look: generation 1 ---- replace by 2
+/// writer        look: generation 1 ---------- replace by 2: refused
+/// reader             look          look       a version is never seen with another one's value
+/// ```
+fn readers(register: &dyn Versioned) -> Verdict {
+    let write = |value: u64| {
+        let (_, _, generation) = register.look();
+        u64::from(register.replace(generation, &format!("v{value}"), value))
+    };
+    let read = || {
+        let (first, second) = (register.look(), register.look());
+        for (version, value, _) in [&first, &second] {
+            check(*version == format!("v{value}"), "mix", || {
+                format!("version {version} with value {value}")
+            })?;
+        }
+        check(first.2 <= second.2, "lost", || {
+            format!("{first:?}, then {second:?}")
+        })
+    };
+    let (replaced, verdict) = thread::scope(|scope| {
+        let writers = [scope.spawn(|| write(1)), scope.spawn(|| write(2))];
+        let reader = scope.spawn(read);
+        let replaced = writers
+            .map(|writer| writer.join().unwrap())
+            .iter()
+            .sum::<u64>();
+        (replaced, reader.join().unwrap())
+    });
+    verdict?;
+    let (version, value, generation) = register.look();
+    check(generation == replaced + 1, "lost", || {
+        format!("{replaced} replaced it, generation {generation}")
+    })?;
+    check(version == format!("v{value}"), "mix", || {
+        format!("version {version} with value {value}")
+    })
+}
+
+/// G4, a plan that commits a value which somebody else replaces without one:
+///
+/// ```text
+/// plan     vote: promised ---- decide ---- apply
+/// other         replace: refused, it is promised, or it was before the vote, and the plan conflicts
+/// ```
+fn against_a_plan(promises: bool) -> Verdict {
+    let world = World::new();
+    let manager = builder(&world, Without::Nothing).in_memory();
+    let register = VersionRegister::new("v0", 0_u64);
+    if promises {
+        let sandbox = manager
+            .open_sandbox(&plan("p"), Value::of(&register))
+            .unwrap();
+        sandbox.set("v1", 1).unwrap();
+    } else {
+        manager
+            .open_sandbox(&plan("p"), Scripted::new(&world, "x"))
+            .unwrap();
+    }
+    world.hook(|step, _| {
+        pass(step);
+        Ok(())
+    });
+    let replace = || {
+        if promises {
+            return match register.activate(1, "v2", Arc::new(2)) {
+                Ok(_) => true,
+                Err(RegisterError::Promised | RegisterError::Moved { .. }) => false,
+                Err(error) => unreachable!("{error}"),
+            };
+        }
+        let free = world.real("x") == 0;
+        if free {
+            world.set_real("x", 1);
+        }
+        free
+    };
+    let (receipt, replaced) = both(|| manager.commit_all(&plan("p")), replace);
+    check(!(receipt.is_ok() && replaced), "lost", || {
+        "both replaced the same".to_owned()
+    })?;
+    check(receipt.is_ok() || replaced, "half", || {
+        format!("{receipt:?}")
+    })?;
+    let held = register.snapshot();
+    let wanted = if replaced { ("v2", 2) } else { ("v1", 1) };
+    let seen = (held.version(), *held.value());
+    check(!promises || seen == wanted, "mix", || format!("{held:?}"))
+}

@@ -1,0 +1,100 @@
+//! What the bodies work with: scripted participants, managers with and without a mechanism, and
+//! places where real threads are brought together.
+
+use crate::case::{Verdict, check};
+use crate::scripted::{Scripted, ScriptedKind, World};
+use planbox::{LockWait, ManagerBuilder, PlanId, SandboxManager};
+use std::sync::Arc;
+
+/// A mechanism that is taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Without {
+    Nothing,
+    PlanLock,
+    Fence,
+    Decision,
+}
+
+/// A manager in memory that waits without a limit unless told otherwise.
+pub(crate) fn builder(world: &Arc<World>, without: Without) -> ManagerBuilder {
+    let builder = SandboxManager::builder()
+        .kind(Arc::new(ScriptedKind(Arc::clone(world))))
+        .wait(LockWait::Block);
+    match without {
+        Without::Nothing => builder,
+        _ => builder.without(|taken| {
+            taken.plan_lock = without == Without::PlanLock;
+            taken.fencing = matches!(without, Without::PlanLock | Without::Fence);
+            taken.decision = without == Without::Decision;
+        }),
+    }
+}
+
+pub(crate) fn plan(text: &str) -> PlanId {
+    PlanId::new(text).unwrap()
+}
+
+/// A world, a manager over it, and `count` sandboxes in the plan `p`.
+pub(crate) fn opened(count: usize, without: Without) -> (Arc<World>, SandboxManager) {
+    let world = World::new();
+    let manager = builder(&world, without).in_memory();
+    open(&manager, &world, "p", count);
+    world.hook(|step, _| {
+        pass(step);
+        Ok(())
+    });
+    (world, manager)
+}
+
+/// Opens `count` sandboxes called `NAME-0`, `NAME-1` and so on in the plan `name`.
+pub(crate) fn open(manager: &SandboxManager, world: &Arc<World>, name: &str, count: usize) {
+    for index in 0..count {
+        let resource = Scripted::new(world, &format!("{name}-{index}"));
+        manager.open_sandbox(&plan(name), resource).unwrap();
+    }
+}
+
+/// What every participant does at each step: others may come in, and at its vote real threads that
+/// have no business there together are given the time to meet.
+pub(crate) fn pass(step: &str) {
+    planbox::sync::point();
+    if step == "prepare" {
+        meet();
+    }
+}
+
+/// Nothing is left in the tables of a manager whose plans are over.
+pub(crate) fn nothing_left(manager: &SandboxManager) -> Verdict {
+    manager.settle();
+    let stats = manager.stats();
+    let sizes = [
+        stats.plan_locks,
+        stats.resource_locks,
+        stats.live_plans,
+        stats.unsettled,
+    ];
+    check(sizes == [0; 4], "left", || {
+        format!("left behind: {stats:?}")
+    })
+}
+
+/// Under an explorer the schedule decides who meets whom.
+#[cfg(shuttle)]
+pub(crate) fn meet() {}
+
+/// Waits until somebody else comes here too, for a moment: who is alone goes on alone.
+#[cfg(not(shuttle))]
+pub(crate) fn meet() {
+    use std::sync::{Condvar, Mutex};
+    use std::time::Duration;
+    /// How many came since the start, and how many of them have left.
+    static MEETING: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
+    let (count, came) = &MEETING;
+    let mut count = count.lock().unwrap();
+    *count += 1;
+    came.notify_all();
+    let mine = *count;
+    let wait = Duration::from_millis(20);
+    let met = came.wait_timeout_while(count, wait, |count| *count == mine);
+    drop(met.unwrap());
+}
