@@ -1,6 +1,7 @@
 //! A pointer that is read without waiting while it is replaced.
 //!
-//! The only file that names arc-swap: what explores schedules puts its own cell in here.
+//! The only file that names arc-swap. A schedule explorer runs one thread at a time, so it needs no
+//! cell of its own: it may switch threads before each access.
 
 use arc_swap::{ArcSwap, Guard};
 use std::fmt;
@@ -24,6 +25,7 @@ impl<T> Swap<T> {
     /// What it holds now. Wait-free for all a program can do in its life-time, lock-free always.
     #[inline]
     pub(crate) fn load(&self) -> Loaded<T> {
+        super::point();
         Loaded {
             inner: self.inner.load(),
         }
@@ -32,6 +34,7 @@ impl<T> Swap<T> {
     /// Puts `value` in and gives out what was there, so that the caller decides where it is dropped.
     #[must_use = "the caller says where the old value is dropped"]
     pub(crate) fn replace(&self, value: Arc<T>) -> Arc<T> {
+        super::point();
         self.inner.swap(value)
     }
 }

@@ -67,7 +67,7 @@ const CALLERS: [&[Ask]; 3] = [
 fn ask(register: &VersionRegister<u64>, ask: Ask, careless: bool) -> Told {
     let look = || {
         let seen = register.snapshot();
-        (seen.generation(), *seen.value())
+        (seen.generation(), seen.value().copied().unwrap_or_default())
     };
     match ask {
         Ask::Read => {

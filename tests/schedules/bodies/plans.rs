@@ -167,7 +167,7 @@ fn two_plans(promises: bool) -> Verdict {
         format!("{loser}: {lost}")
     })?;
     let held = register.snapshot();
-    let right = (*held.value(), held.generation()) == (wins, 2);
+    let right = (held.value().copied(), held.generation()) == (Some(wins), 2);
     check(right || !promises, "mix", || format!("{won} won, {held:?}"))?;
     manager.rollback_all(&plan(loser)).unwrap();
     nothing_left(&manager)

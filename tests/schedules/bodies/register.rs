@@ -54,7 +54,11 @@ trait Versioned: Sync {
 impl Versioned for VersionRegister<u64> {
     fn look(&self) -> (String, u64, u64) {
         let seen = self.snapshot();
-        (seen.version().to_owned(), *seen.value(), seen.generation())
+        (
+            seen.version().to_owned(),
+            seen.value().copied().unwrap_or_default(),
+            seen.generation(),
+        )
     }
 
     fn replace(&self, expected: u64, version: &str, value: u64) -> bool {
@@ -192,6 +196,6 @@ fn against_a_plan(promises: bool) -> Verdict {
     })?;
     let held = register.snapshot();
     let wanted = if replaced { ("v2", 2) } else { ("v1", 1) };
-    let seen = (held.version(), *held.value());
+    let seen = (held.version(), held.value().copied().unwrap_or_default());
     check(!promises || seen == wanted, "mix", || format!("{held:?}"))
 }
