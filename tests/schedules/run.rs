@@ -167,7 +167,7 @@ mod explored {
         let count = number("PLANBOX_SCHEDULES").unwrap_or(1_000);
         let count = usize::try_from(count).unwrap() * case.weight;
         let sampled = SAMPLING.iter().map(|strategy| (*strategy, count));
-        let whole = Strategy::exhaustive(case).map(|strategy| (strategy, count * 60));
+        let whole = Strategy::exhaustive(case).map(|strategy| (strategy, count * 30));
         let bodies = sampled.chain(whole).map(|way| Task {
             case,
             control: None,

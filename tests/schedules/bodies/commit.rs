@@ -102,6 +102,11 @@ pub(super) fn once(
     })
 }
 
+/// What a thread came to; its panic goes on here.
+pub(super) fn ended<T>(result: std::thread::Result<T>) -> T {
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// Runs both at once.
 pub(super) fn both<A: Send, B: Send>(
     one: impl FnOnce() -> A + Send,
@@ -109,7 +114,7 @@ pub(super) fn both<A: Send, B: Send>(
 ) -> (A, B) {
     thread::scope(|scope| {
         let (one, other) = (scope.spawn(one), scope.spawn(other));
-        (one.join().unwrap(), other.join().unwrap())
+        (ended(one.join()), ended(other.join()))
     })
 }
 
@@ -126,7 +131,7 @@ fn commits(threads: usize, sandboxes: usize, without: Without) -> Verdict {
         let running: Vec<_> = (0..threads)
             .map(|_| scope.spawn(|| manager.commit_all(&plan("p"))))
             .collect();
-        running.into_iter().map(|one| one.join().unwrap()).collect()
+        running.into_iter().map(|one| ended(one.join())).collect()
     });
     once(&world, sandboxes, &results, &[])?;
     nothing_left(&manager)

@@ -1,6 +1,6 @@
 //! The versioned register: readers, and those who replace what it holds.
 
-use super::commit::both;
+use super::commit::{both, ended};
 use crate::case::{Case, Control, Depth, Verdict, check};
 use crate::scripted::{Scripted, World};
 use crate::world::{Without, builder, pass, plan};
@@ -134,10 +134,10 @@ fn readers(register: &dyn Versioned) -> Verdict {
         let writers = [scope.spawn(|| write(1)), scope.spawn(|| write(2))];
         let reader = scope.spawn(read);
         let replaced = writers
-            .map(|writer| writer.join().unwrap())
+            .map(|writer| ended(writer.join()))
             .iter()
             .sum::<u64>();
-        (replaced, reader.join().unwrap())
+        (replaced, ended(reader.join()))
     });
     verdict?;
     let (version, value, generation) = register.look();

@@ -1,6 +1,6 @@
 //! The table of keyed locks: one lock for each key in use, none for the others, nobody forgotten.
 
-use super::commit::both;
+use super::commit::{both, ended};
 use crate::case::{Case, Control, Depth, Verdict, check};
 use planbox::lock::{KeyHandle, LockFault, LockTable, LockWait};
 use planbox::sync::{Rank, point, thread};
@@ -184,7 +184,7 @@ fn users(work: Work, fault: Option<LockFault>) -> Verdict {
                 })
             })
             .collect();
-        running.into_iter().map(|one| one.join().unwrap()).collect()
+        running.into_iter().map(|one| ended(one.join())).collect()
     });
     verdicts.into_iter().collect::<Verdict>()?;
     empty(&table)
@@ -245,7 +245,7 @@ fn queue(fault: Option<LockFault>) -> Verdict {
         let (one, other) = (scope.spawn(wait), scope.spawn(wait));
         point();
         drop(held);
-        (one.join().unwrap(), other.join().unwrap())
+        (ended(one.join()), ended(other.join()))
     });
     one.and(other)?;
     drop(handle);
