@@ -33,7 +33,6 @@ pub(crate) struct Control {
 }
 
 /// How a body is explored exhaustively.
-#[cfg_attr(not(shuttle), expect(dead_code, reason = "for an explorer"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
     /// Not at all: there are too many threads.
