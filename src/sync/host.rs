@@ -76,16 +76,16 @@ impl Class {
 /// use planbox::sync::{Mutex, RwLock};
 ///
 /// const ORDER: Order = Order::new(&[
-///     Class::around("workers", "who works on which job"),
+///     Class::around("crews", "who works on which job"),
 ///     Class::inside("models", "the model that a participant loads"),
 ///     Class::latch("queue", "jobs that wait for a worker"),
 /// ]);
-/// const WORKERS: Rank = ORDER.rank("workers");
+/// const CREWS: Rank = ORDER.rank("crews");
 /// const QUEUE: Rank = ORDER.rank("queue");
 ///
-/// let workers = RwLock::new(WORKERS, "workers", vec!["a"]);
+/// let crews = RwLock::new(CREWS, "crews", vec!["a"]);
 /// let queue = Mutex::new(QUEUE, "queue", vec![7]);
-/// let free = workers.read();
+/// let free = crews.read();
 /// assert_eq!(queue.lock().pop(), Some(7)); // a debug build checks each acquisition
 /// # drop(free);
 /// ```

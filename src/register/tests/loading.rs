@@ -130,7 +130,7 @@ fn a_load_under_a_latch_is_refused_by_the_witness() {
         let _held = latch.lock();
         drop(register.activate_with(1, "v2", || Ok::<_, ()>(Arc::new(2))));
     });
-    std::panic::catch_unwind(under).unwrap_err();
+    witness::planted(|| std::panic::catch_unwind(under)).unwrap_err();
     assert_eq!(seen(&register), ("v1".to_owned(), Some(1), 1));
 }
 
