@@ -60,8 +60,9 @@ fn open(file: &Path) -> Tried<Connection> {
 fn put(file: &Path, spot: Spot, version: u32) -> Tried<()> {
     let sql = "UPDATE numbers SET version = ?2 WHERE id = ?1";
     let database = open(file)?;
-    // A foreign writer that is kept out says so at once.
-    database.busy_timeout(Duration::ZERO)?;
+    // Longer than a plan that settles takes; one that holds the lock from vote to apply keeps a
+    // foreign writer out.
+    database.busy_timeout(Duration::from_secs(1))?;
     let changed = database.execute(sql, (id(spot), version))?;
     if changed == 1 {
         return Ok(());
