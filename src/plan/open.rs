@@ -53,8 +53,11 @@ impl Locked {
             .places
             .of(&self.plan, self.record.generation, &name);
         let record = self.pending_record(&name, resource, &identity, &place);
-        self.enlist(&record)?;
-        crash::point("open.enlisted");
+        if !record.volatile {
+            // A value leaves nothing behind that anybody would have to find.
+            self.enlist(&record)?;
+            crash::point("open.enlisted");
+        }
         let opened = self.make_view(resource, &name, &place);
         match opened {
             Ok(sandbox) => {

@@ -3,6 +3,7 @@
 use crate::support::child;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 #[path = "../../docs/examples/router/app/mod.rs"]
 mod app;
@@ -19,6 +20,8 @@ const SIZE: Size = Size {
     rounds: 18,
     clients: 8,
     across: 100,
+    rate: 0,
+    every: Duration::ZERO,
 };
 
 /// The test that children run: a router; in the parent it does nothing.

@@ -122,21 +122,31 @@ pub(super) fn snapshot(
     copy_into((&conn, &real.path), (dir, name), work)
 }
 
-/// Copies our own `from` to `name` in `dir`.
+/// Copies our own `from` to `name` in `dir`, byte by byte: nobody writes to it, and it is one file.
 pub(super) fn duplicate(
-    (from, from_name): (&Path, &str),
+    (from, from_name): (&Dir, &str),
     (dir, name): (&Dir, &OsStr),
     work: &Work<'_>,
 ) -> Outcome<()> {
-    let source = from.join(from_name);
-    let conn = own(from, from_name, Use::Look)?;
-    begin_reading(&conn).map_err(|error| ours(&source, "read a copy", error))?;
-    let target = dir.path().join(name);
-    let mut copy = fresh(dir, name)?;
-    backup((&conn, &source), (&mut copy, &target), work)
+    let failed = |error| ParticipantError::io("make a copy", dir.path().join(name), error);
+    let source = from.read_file(OsStr::new(from_name)).map_err(failed)?;
+    let total = source.metadata().map_err(failed)?.len();
+    let target = dir.create_file(name, 0o600).map_err(failed)?;
+    let mut stopped = None;
+    let copied = fs::copy_file(&source, &target, CopyWish::CloneOrCopy, &mut |done| {
+        work.step(done, total, "bytes").map_err(|error| {
+            stopped = Some(error);
+            io::Error::from(io::ErrorKind::Interrupted)
+        })
+    });
+    match stopped {
+        Some(error) => Err(error),
+        None => copied.map(drop).map_err(failed),
+    }
 }
 
-/// Copies what the plan left in `view` to `name` in `dir`, whatever state it is in.
+/// Copies what the plan left in `view` to `name` in `dir`, whatever state it is in. Gives back a
+/// connection to the copy, which was found sound.
 ///
 /// # Errors
 /// [`Fault::Refused`] for a view that is not one sound database file any more, [`Fault::Busy`] if
@@ -146,7 +156,7 @@ pub(super) fn freeze(
     real: (u64, u64),
     (dir, name): (&Dir, &str),
     work: &Work<'_>,
-) -> Outcome<()> {
+) -> Outcome<Connection> {
     let found = locate(view)?;
     if found.stat.id() == real {
         let why = "the view is the real database itself; the plan replaced its copy by a link";
@@ -210,7 +220,7 @@ fn is_hot(conn: &Connection) -> bool {
 ///
 /// A journal may name a journal over several databases, which SQLite looks for and may remove,
 /// wherever it is: the plan could name any file of the user, so such a journal is refused.
-fn freeze_hot(view: &Located, (dir, name): (&Dir, &str), work: &Work<'_>) -> Outcome<()> {
+fn freeze_hot(view: &Located, (dir, name): (&Dir, &str), work: &Work<'_>) -> Outcome<Connection> {
     let failed = |error| ParticipantError::io("copy the view", &view.path, error);
     let room = OsString::from(format!("hot-{}", clock::fresh_token()));
     dir.make_dir(&room, 0o700).map_err(failed)?;
@@ -254,13 +264,13 @@ fn copy_hot(view: &Located, room: &Dir) -> Outcome<()> {
 }
 
 /// Refuses a copy that is not sound.
-fn check((dir, name): (&Dir, &str), view: &Path) -> Outcome<()> {
+fn check((dir, name): (&Dir, &str), view: &Path) -> Outcome<Connection> {
     let conn = own(dir.path(), name, Use::Look)?;
     let verdict: rusqlite::Result<String> =
         conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
     let verdict = verdict.map_err(|error| said(view, "check the view", error))?;
     if verdict == "ok" {
-        return Ok(());
+        return Ok(conn);
     }
     let why = format!(
         "the plan left a damaged database: {}",

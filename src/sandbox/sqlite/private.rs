@@ -4,7 +4,7 @@ use super::connect::{Use, connect, own, said};
 use super::copying::{flush, freeze};
 use super::difference::{Difference, Halt, digest_all};
 use super::marker::{self, Mark};
-use super::real::{Held, still};
+use super::real::{Held, Idle, still};
 use super::record::{BASE, Record, RedoText, SEALED, Seal, VIEW, corrupt};
 use super::resource::KIND;
 use super::rows::{Live, Way};
@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 
 /// A private copy of a database.
 ///
-/// Between `prepare` and the end of `apply` it holds a connection with an open transaction,
-/// otherwise nothing.
+/// Between `prepare` and the end of `apply` it holds a connection with an open transaction, then
+/// the same connection without one until its row is removed, otherwise nothing.
 #[derive(Debug)]
 pub(super) struct Private {
     record: Record,
@@ -33,6 +33,8 @@ pub(super) struct Private {
     place: Place,
     view: PathBuf,
     held: Option<Held>,
+    /// What the commit of this process left open, for the removal of the row that follows at once.
+    idle: Option<Idle>,
     /// What the seal of this process found, for the vote that follows at once.
     found: Option<Loaded>,
 }
@@ -51,6 +53,7 @@ impl Private {
             identity: record.identity(),
             view: place.dir.join(VIEW).join(record.file_name()),
             held: None,
+            idle: None,
             found: None,
             record,
             place,
@@ -73,16 +76,15 @@ impl Private {
         })
     }
 
-    /// Compares the snapshot with our copy `name` of the view.
-    fn compare(&self, name: &str, work: &Work<'_>) -> Outcome<(Loaded, String)> {
+    /// Compares the snapshot with our `copy` of the view.
+    fn compare(&self, copy: &Connection, work: &Work<'_>) -> Outcome<(Loaded, String)> {
         let base = own(&self.place.dir, BASE, Use::Look)?;
-        let copy = own(&self.place.dir, name, Use::Look)?;
         let compared = || {
             // One transaction each: otherwise every statement takes and drops the locks anew.
             base.execute_batch("BEGIN")?;
             copy.execute_batch("BEGIN")?;
-            let difference = Difference::between(&base, &copy, work)?;
-            let digest = digest(&difference, &copy, work)?;
+            let difference = Difference::between(&base, copy, work)?;
+            let digest = digest(&difference, copy, work)?;
             let base = Schema::read(&base)?;
             Ok((Loaded { base, difference }, digest))
         };
@@ -91,7 +93,8 @@ impl Private {
 
     /// What is sealed, if it still is what was sealed.
     fn load(&self, digest: &str, work: &Work<'_>) -> Outcome<Loaded> {
-        let (loaded, found) = self.compare(SEALED, work)?;
+        let sealed = own(&self.place.dir, SEALED, Use::Look)?;
+        let (loaded, found) = self.compare(&sealed, work)?;
         if found == digest {
             return Ok(loaded);
         }
@@ -99,7 +102,7 @@ impl Private {
         Err(corrupt(why).at(&self.place.dir))
     }
 
-    fn freeze(&self, name: &str, work: &Work<'_>) -> Outcome<()> {
+    fn freeze(&self, name: &str, work: &Work<'_>) -> Outcome<Connection> {
         let dir = self.dir()?;
         remove(&dir, name)?;
         let frozen = freeze(&self.view, self.record.id, (&dir, name), work);
@@ -149,13 +152,13 @@ impl Private {
         if let Some(mark) = held.mark(&self.place.token)? {
             // Whoever wrote it may have died before it was on disk: writing it again flushes all.
             held.put(&mark)?;
-            return held.commit();
+            return held.commit().map(drop);
         }
         let loaded = self.load(&text.digest, work)?;
         if !text.whole {
             self.enter(&held, &loaded, work).map(drop)?;
             held.put(&self.vote_mark(&text.label))?;
-            return held.commit();
+            return held.commit().map(drop);
         }
         if whole::moved(&held, (&self.place.dir, SEALED), work)?.is_none() {
             return Ok(());
@@ -182,7 +185,7 @@ impl Private {
         }
         live.carry_out(&found, &[], work.keeps_theirs())?;
         held.remove(&self.place.token)?;
-        held.commit()
+        held.commit().map(drop)
     }
 
     fn whole_back(&self, held: Held, work: &Work<'_>) -> Outcome<()> {
@@ -191,39 +194,54 @@ impl Private {
             None => self.replace(held, BASE, Trace::Remove(token)),
             Some(_) if work.keeps_theirs() => {
                 held.remove(token)?;
-                held.commit()
+                held.commit().map(drop)
             }
             Some(conflict) => Err(ParticipantError::conflict(vec![conflict])),
         }
     }
 
+    /// Commits what is prepared, and keeps the connection for the step that follows.
+    fn commit_held(&mut self, held: Held) -> Outcome<()> {
+        self.idle = Some(held.commit()?);
+        Ok(())
+    }
+
+    /// True if our row is in the real database that `conn` has open.
+    fn is_marked(&self, conn: &Connection, file: &Path) -> Outcome<bool> {
+        match marker::is_there(conn, file) {
+            Ok(true) => marker::find(conn, &self.place.token)
+                .map(|found| found.is_some())
+                .map_err(|error| said(file, "look for the marker", error)),
+            // The row went with our table.
+            Err(error) if error.fault == Fault::Refused => Ok(false),
+            other => other,
+        }
+    }
+
     /// Removes our row from the real database, if it is there.
-    fn forget_mark(&self) -> Outcome<()> {
-        let found = match still(&self.record) {
+    fn forget_mark(&mut self) -> Outcome<()> {
+        let idle = self.idle.take();
+        let file = match still(&self.record) {
             // The row went with the file.
             Err(error) if error.fault == Fault::Lost => return Ok(()),
-            other => other?,
+            other => other?.path,
         };
-        let failed = |error| said(&found.path, "look for the marker", error);
-        let look = connect(&found.path, Use::Look, self.record.wait()).map_err(failed)?;
-        let ours = match marker::is_there(&look, &found.path) {
-            Err(error) if error.fault == Fault::Refused => false,
-            other => other?,
+        let held = if let Some(idle) = idle {
+            idle.begin(&self.record)?
+        } else {
+            let look = connect(&file, Use::Look, self.record.wait())
+                .map_err(|error| said(&file, "look for the marker", error))?;
+            if !self.is_marked(&look, &file)? {
+                return Ok(());
+            }
+            drop(look);
+            Held::begin(&self.record)?
         };
-        if !ours
-            || marker::find(&look, &self.place.token)
-                .map_err(failed)?
-                .is_none()
-        {
-            return Ok(());
-        }
-        drop(look);
-        let held = Held::begin(&self.record)?;
-        if held.mark(&self.place.token)?.is_none() {
+        if !self.is_marked(&held.conn, &held.path)? {
             return Ok(());
         }
         held.remove(&self.place.token)?;
-        held.commit()
+        held.commit().map(drop)
     }
 }
 
@@ -302,8 +320,9 @@ impl Sandbox for Private {
             return Ok(self.load(&seal.digest, work)?.difference.changes());
         }
         let scratch = format!("look-{}.db", clock::fresh_token());
-        self.freeze(&scratch, work)?;
-        let compared = self.compare(&scratch, work);
+        let copy = self.freeze(&scratch, work)?;
+        let compared = self.compare(&copy, work);
+        drop(copy);
         let removed = remove(&self.dir()?, &scratch);
         let (loaded, _) = compared?;
         removed?;
@@ -321,8 +340,9 @@ impl Sandbox for Private {
             return Err(ParticipantError::new(Fault::Lost, why).at(&self.view));
         }
         drop(still(&self.record)?);
-        self.freeze(SEALED, work)?;
-        let (loaded, digest) = self.compare(SEALED, work)?;
+        let copy = self.freeze(SEALED, work)?;
+        let (loaded, digest) = self.compare(&copy, work)?;
+        drop(copy);
         flush(&self.dir()?, &[BASE, SEALED])?;
         crate::crash::point("seal.staged");
         self.record.sealed = Some(Seal {
@@ -335,7 +355,7 @@ impl Sandbox for Private {
     }
 
     fn unseal(&mut self) -> Outcome<()> {
-        (self.held, self.found) = (None, None);
+        (self.held, self.idle, self.found) = (None, None, None);
         remove(&self.dir()?, SEALED)?;
         self.record.sealed = None;
         Ok(())
@@ -396,13 +416,13 @@ impl Sandbox for Private {
                 let mark = self.vote_mark(&text.label);
                 self.replace(held, SEALED, Trace::Put(&mark))
             }
-            Some(held) => held.commit(),
+            Some(held) => self.commit_held(held),
         }
     }
 
     fn take_back(&mut self, redo: &Redo, work: &Work<'_>) -> Outcome<()> {
         let text = RedoText::from_redo(redo)?;
-        self.held = None;
+        (self.held, self.idle) = (None, None);
         let held = Held::begin(&self.record)?;
         if held.mark(&self.place.token)?.is_none() {
             return Ok(());
@@ -465,7 +485,7 @@ impl Marker for Private {
             return self.replace(held, SEALED, Trace::Put(&mark));
         }
         held.put(&mark)?;
-        held.commit()
+        self.commit_held(held)
     }
 
     /// Under the write lock, so that nobody can still be committing; and what is found is written
@@ -477,7 +497,7 @@ impl Marker for Private {
         match held.mark(&self.place.token)? {
             Some(mark) if (&mark.plan, mark.epoch) == (&wanted.plan, wanted.epoch) => {
                 held.put(&mark)?;
-                held.commit().map(|()| true)
+                held.commit().map(|_| true)
             }
             _ => Ok(false),
         }

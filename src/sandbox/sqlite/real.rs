@@ -21,6 +21,27 @@ pub(super) struct Held {
     pub(super) path: PathBuf,
 }
 
+/// The real database, open and in no transaction: what a [`Held`] leaves when it is committed.
+///
+/// The last connection that goes moves the log into the database, with two flushes or three: a step
+/// that follows at once takes this one over instead.
+#[derive(Debug)]
+pub(super) struct Idle {
+    conn: Connection,
+    path: PathBuf,
+}
+
+impl Idle {
+    /// As [`Held::begin`], on the connection that is open already.
+    pub(super) fn begin(self, record: &Record) -> Outcome<Held> {
+        let Self { conn, path } = self;
+        conn.execute_batch("BEGIN IMMEDIATE")
+            .map_err(|error| said(&path, "lock the database", error))?;
+        drop(still(record)?);
+        Ok(Held { conn, path })
+    }
+}
+
 /// Finds the real file.
 ///
 /// # Errors
@@ -91,9 +112,10 @@ impl Held {
     /// # Errors
     /// [`Fault::Busy`] if readers are in the way for the whole of the bounded wait. The transaction
     /// is gone then.
-    pub(super) fn commit(self) -> Outcome<()> {
-        self.conn
-            .execute_batch("COMMIT")
-            .map_err(|error| said(&self.path, "commit", error))
+    pub(super) fn commit(self) -> Outcome<Idle> {
+        let Self { conn, path } = self;
+        conn.execute_batch("COMMIT")
+            .map_err(|error| said(&path, "commit", error))?;
+        Ok(Idle { conn, path })
     }
 }

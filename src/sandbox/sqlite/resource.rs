@@ -136,7 +136,7 @@ impl Resource for Sqlite {
         drop(super::real::still(&record)?);
         dir.make_dir(OsStr::new(VIEW), 0o700).map_err(failed)?;
         let view = dir.child(OsStr::new(VIEW)).map_err(failed)?;
-        duplicate((&place.dir, BASE), (&view, &record.file_name()), work)?;
+        duplicate((&dir, BASE), (&view, &record.file_name()), work)?;
         Ok(Box::new(Private::new(record, place.clone())))
     }
 }

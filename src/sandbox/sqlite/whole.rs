@@ -118,11 +118,7 @@ fn make_image(
     } else {
         Vec::new()
     };
-    duplicate(
-        (dir.path(), name),
-        (dir, OsStr::new(image)),
-        &Work::silent(),
-    )?;
+    duplicate((dir, name), (dir, OsStr::new(image)), &Work::silent())?;
     let conn = own(dir.path(), image, Use::Make)?;
     let fill = || {
         conn.execute_batch("BEGIN IMMEDIATE")?;

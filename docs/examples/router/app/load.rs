@@ -1,12 +1,13 @@
 //! The load script: clients that ask while models are activated, and every answer checked.
 
 use super::http::Client;
+use super::pace::{Gaps, Pace};
 use super::process::{Host, Process};
 use super::rounds::{self, Rounds};
 use super::table::{Home, MODELS};
 use super::{Answer, Refusal};
 use planbox::sync::thread;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How much is done.
@@ -20,6 +21,19 @@ pub(crate) struct Size {
     pub(crate) clients: u64,
     /// One answer in so many is held up in the middle until an activation has passed by.
     pub(crate) across: u64,
+    /// Requests per second over all clients; 0: as fast as they can.
+    pub(crate) rate: u64,
+    /// From the beginning of one activation to that of the next; zero: without a pause.
+    pub(crate) every: Duration,
+}
+
+impl Size {
+    /// When the request `number` is due.
+    fn due(&self, number: u64) -> Duration {
+        let nanos = u128::from(number) * 1_000_000_000;
+        let nanos = nanos.checked_div(u128::from(self.rate)).unwrap_or(0);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
 }
 
 /// What was counted for one router.
@@ -41,6 +55,8 @@ pub(crate) struct Counted {
     pub(crate) refused: AtomicU64,
     /// How long it took.
     pub(crate) took: Duration,
+    /// From the end of one activation to that of the next.
+    pub(crate) gaps: Gaps,
     /// The rounds with faults.
     pub(crate) rounds: Rounds,
 }
@@ -52,6 +68,11 @@ impl Counted {
             && self.failed.load(Ordering::Relaxed) == 0
             && self.rounds.apart() == 0
     }
+
+    /// True if every second activation came within `limit` of the one before.
+    pub(crate) fn is_brisk(&self, limit: Duration) -> bool {
+        self.gaps.percentile(50).is_some_and(|gap| gap <= limit)
+    }
 }
 
 /// Puts our router or the broken one under load, then through the rounds.
@@ -62,7 +83,7 @@ pub(crate) fn put(size: &Size, host: &Host, broken: bool) -> Result<Counted, Ref
     {
         let routers = pair(host, &home, broken)?;
         let started = Instant::now();
-        ask_and_activate(size, &routers, &counted)?;
+        counted.gaps = ask_and_activate(size, &routers, &counted)?;
         counted.took = started.elapsed();
     }
     let home = Home(scratch.path().join("rounds"));
@@ -81,29 +102,29 @@ fn ask_and_activate(
     size: &Size,
     routers: &[Process<'_>; 2],
     counted: &Counted,
-) -> Result<(), Refusal> {
-    let (over, next) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (over, next) = (&over, &next);
+) -> Result<Gaps, Refusal> {
+    let (pace, next) = (&Pace::begin(), &AtomicU64::new(0));
     thread::scope(|scope| {
-        let activator = scope.spawn(move || activate(routers, over, counted));
+        let activator = scope.spawn(move || activate(size.every, routers, pace, counted));
         let clients: Vec<_> = (0_usize..)
             .zip(0..size.clients)
             .map(|(client, _)| {
                 let router = routers.iter().cycle().nth(client);
                 scope.spawn(move || match router {
-                    Some(router) => ask(size, router.connect()?, next, counted),
+                    Some(router) => ask(size, router.connect()?, (pace, next), counted),
                     None => Ok(()),
                 })
             })
             .collect();
         let outcomes: Vec<_> = clients.into_iter().map(joined).collect();
-        over.store(true, Ordering::Release);
-        joined(activator)?;
-        outcomes.into_iter().collect()
+        pace.end();
+        let moments = joined(activator)?;
+        let outcomes: Result<(), Refusal> = outcomes.into_iter().collect();
+        outcomes.map(|()| Gaps::between(&moments))
     })
 }
 
-fn joined(thread: thread::ScopedJoinHandle<'_, Result<(), Refusal>>) -> Result<(), Refusal> {
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T, Refusal>>) -> Result<T, Refusal> {
     let panicked = |_| {
         Err(Refusal::new(
             500,
@@ -114,40 +135,50 @@ fn joined(thread: thread::ScopedJoinHandle<'_, Result<(), Refusal>>) -> Result<(
     thread.join().unwrap_or_else(panicked)
 }
 
-/// Activates one model after the other, at both routers in turn, without a pause.
+/// Activates one model after the other, at both routers in turn, one `every` so often. One that is
+/// late is followed by the next at once. When each was over.
 fn activate(
+    every: Duration,
     routers: &[Process<'_>; 2],
-    over: &AtomicBool,
+    pace: &Pace,
     counted: &Counted,
-) -> Result<(), Refusal> {
+) -> Result<Vec<Instant>, Refusal> {
     let [first, second] = routers;
     let mut clients = [first.connect()?, second.connect()?];
-    let mut number = 0;
-    while !over.load(Ordering::Acquire) {
+    let (mut moments, mut number, mut due) = (Vec::new(), 0, Duration::ZERO);
+    loop {
         for client in &mut clients {
+            if !pace.wait_for(due) {
+                return Ok(moments);
+            }
+            due += every;
             number = number % MODELS + 1;
             let target = format!("/activate?version=v{number}");
             let (status, body) = client.ask("POST", &target)?;
             match status {
-                200 => counted.activations.fetch_add(1, Ordering::Relaxed),
-                409 | 503 => counted.refused.fetch_add(1, Ordering::Relaxed),
+                200 => {
+                    moments.push(Instant::now());
+                    counted.activations.fetch_add(1, Ordering::Relaxed);
+                }
+                409 | 503 => {
+                    counted.refused.fetch_add(1, Ordering::Relaxed);
+                }
                 _ => return Err(Refusal::new(status, "activation", body)),
-            };
+            }
         }
     }
-    Ok(())
 }
 
 /// Asks until all answers are counted: mostly predictions, some metrics.
 fn ask(
     size: &Size,
     mut client: Client,
-    next: &AtomicU64,
+    (pace, next): (&Pace, &AtomicU64),
     counted: &Counted,
 ) -> Result<(), Refusal> {
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= size.answers {
+        if number >= size.answers || !pace.wait_for(size.due(number)) {
             return Ok(());
         }
         let held = size.across > 0 && number.is_multiple_of(size.across);

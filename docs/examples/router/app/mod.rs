@@ -6,11 +6,13 @@
     reason = "an example is a program of its own: it prints and reads the clock"
 )]
 
+mod alone;
 mod arguments;
 mod broken;
 mod http;
 pub(crate) mod load;
 mod model;
+mod pace;
 mod process;
 mod report;
 mod rounds;
@@ -30,9 +32,11 @@ use table::Home;
 const ORDER: Order = Order::new(&[
     Class::inside("active", "one global of the broken router"),
     Class::inside("turn", "how many activations have passed"),
+    Class::inside("pace", "whether the load is over"),
 ]);
 const ACTIVE: Rank = ORDER.rank("active");
 const TURN: Rank = ORDER.rank("turn");
+const PACE: Rank = ORDER.rank("pace");
 
 /// Why a router did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The table that the load script prints.
 
 use super::load::{Counted, Size};
+use super::pace;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Prints both routers side by side, as Markdown.
@@ -10,8 +11,16 @@ pub(crate) fn print(size: &Size, ours: &Counted, broken: &Counted) {
     };
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed).to_string();
     println!(
-        "| {} clients, two routers | planbox | as reported |",
-        size.clients
+        "| {} clients, two routers, {}, {} | planbox | as reported |",
+        size.clients,
+        match size.rate {
+            0 => "as fast as they can".to_owned(),
+            rate => format!("{rate} requests a second"),
+        },
+        match size.every.as_millis() {
+            0 => "an activation after the other".to_owned(),
+            every => format!("an activation every {every} ms"),
+        }
     );
     println!("|---|---|---|");
     row("answers", &|c| count(&c.answers));
@@ -25,11 +34,12 @@ pub(crate) fn print(size: &Size, ours: &Counted, broken: &Counted) {
     row("activations refused, another was faster", &|c| {
         count(&c.refused)
     });
-    row("milliseconds per activation", &|c| {
-        let activations = c.activations.load(Ordering::Relaxed).max(1);
-        let each = c.took.as_micros() / u128::from(activations);
-        format!("{}.{}", each / 1_000, each % 1_000 / 100)
-    });
+    for percent in [50, 99] {
+        row(
+            &format!("milliseconds between activations, p{percent}"),
+            &|c| pace::shown(c.gaps.percentile(percent)),
+        );
+    }
     row("answers per second", &|c| {
         let answers = u128::from(c.answers.load(Ordering::Relaxed));
         (answers * 1_000 / c.took.as_millis().max(1)).to_string()

@@ -66,6 +66,11 @@ impl Ours {
         Ok(ours)
     }
 
+    /// Waits until everything that was activated is settled, too.
+    pub(crate) fn finish(&self) {
+        self.manager.settle();
+    }
+
     /// The snapshot that a request answers from: of the row as it was when the request began, or
     /// of the one before while somebody is bringing the next.
     fn current(&self, desk: &mut Desk) -> Result<Snapshot<Model>, Refusal> {
