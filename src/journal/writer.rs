@@ -3,8 +3,8 @@
 //! A caller that finds nobody writing writes by itself, at once, without another thread; one that
 //! comes meanwhile queues up. Everything that is queued when somebody begins becomes one transaction
 //! (group commit): N waiting callers cost one flush. Who is done hands the turn to the first that
-//! waits. Each request runs in its own savepoint, so that one which is fenced or fails takes nothing
-//! of its neighbours along.
+//! waits. Each request that has neighbours runs in its own savepoint, so that one which is fenced or
+//! fails takes nothing of theirs along.
 
 use super::record::{Durability, PlanRecord};
 use super::rules::{Op, Rows};
@@ -78,8 +78,13 @@ impl Told {
         if self.broken.load(Ordering::Acquire) {
             return Err(rusqlite::Error::InvalidQuery);
         }
-        conn.execute_batch("COMMIT")
+        run(conn, "COMMIT")
     }
+}
+
+/// Runs a statement that is run again and again.
+fn run(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 /// The door to the journal for writes.
@@ -339,12 +344,16 @@ impl Task {
         line.still_there(path)?;
         line.work_for(path, flushed)?;
         let conn = &line.conn;
-        let begun = conn.execute_batch("BEGIN IMMEDIATE");
+        let begun = run(conn, "BEGIN IMMEDIATE");
         begun.map_err(|error| Trouble::Nothing(failed(path, "take the turn to write", error)))?;
         let mut outcomes = Vec::with_capacity(batch.len());
         let now = clock::now_unix_ms();
         for request in batch {
-            let outcome = guarded(conn, path, &request.op, now);
+            let outcome = match batch {
+                // If it fails, so does the transaction: see below.
+                [alone] => alone.op.run(&mut SqliteRows::new(conn, path), now),
+                _ => guarded(conn, path, &request.op, now),
+            };
             if conn.is_autocommit() {
                 // SQLite has undone the whole transaction, as after a full disk.
                 let why = || undone(path, "the transaction was undone".to_owned());
@@ -433,10 +442,7 @@ fn not_committed(conn: &Connection, path: &Path, error: rusqlite::Error) -> Trou
 
 /// Runs one request so that its failure undoes it and nothing else.
 fn guarded(conn: &Connection, path: &Path, op: &Op, now: u64) -> Reply {
-    let step = |sql| {
-        let done = conn.execute_batch(sql);
-        done.map_err(|error| failed(path, "write", error))
-    };
+    let step = |sql| run(conn, sql).map_err(|error| failed(path, "write", error));
     step("SAVEPOINT request")?;
     let mut rows = SqliteRows::new(conn, path);
     let outcome = op.run(&mut rows as &mut dyn Rows, now);

@@ -101,6 +101,25 @@ pub(super) fn flush(dir: &Dir, names: &[&str]) -> Outcome<()> {
     dir.sync().map_err(failed)
 }
 
+/// Removes everything in `dir`, and keeps it.
+pub(super) fn empty(dir: &Dir, work: &Work<'_>) -> Outcome<()> {
+    let failed = |error| ParticipantError::io("remove the sandbox", dir.path(), error);
+    for name in dir.entries().map_err(failed)?.sorted() {
+        let mut stopped = None;
+        let removed = fs::remove_tree(dir, &name, &mut |done| {
+            work.step(done, 0, "entries").map_err(|error| {
+                stopped = Some(error);
+                io::Error::from(io::ErrorKind::Interrupted)
+            })
+        });
+        match stopped {
+            Some(error) => return Err(error),
+            None => removed.map_err(failed)?,
+        }
+    }
+    Ok(())
+}
+
 /// Copies the real database to `name` in `dir`.
 ///
 /// # Errors

@@ -77,12 +77,12 @@ impl From<rusqlite::Error> for Halt {
 }
 
 impl Difference {
-    /// Compares the snapshot `base` with `view`.
+    /// Compares the snapshot `base` with `view`; also gives back the schema of the snapshot.
     pub(super) fn between(
         base: &Connection,
         view: &Connection,
         work: &Work<'_>,
-    ) -> Result<Self, Halt> {
+    ) -> Result<(Self, Schema), Halt> {
         let (old, new) = (Schema::read(base)?, Schema::read(view)?);
         let mut found = Self::default();
         found.compare_schemas(&old, &new);
@@ -101,7 +101,7 @@ impl Difference {
         }
         found.compare_counters(&schema::counters(base)?, &schema::counters(view)?);
         found.compare_statistics((base, view), work)?;
-        Ok(found)
+        Ok((found, old))
     }
 
     /// True if nothing is different.

@@ -33,17 +33,27 @@ impl Violation {
     }
 }
 
-/// All violations in the `touched` tables and in those that point at them.
-pub(super) fn violations(
+/// Those of the tables of `schema` in which a change of the `touched` ones can violate a key: they
+/// themselves, and what points at them.
+pub(super) fn concerned(
     conn: &Connection,
+    schema: &Schema,
     touched: &BTreeSet<&str>,
-) -> rusqlite::Result<Vec<Violation>> {
+) -> rusqlite::Result<Vec<String>> {
     let mut found = Vec::new();
-    for name in Schema::read(conn)?.tables {
-        if !concerns(conn, &name, touched)? {
-            continue;
+    for name in &schema.tables {
+        if concerns(conn, name, touched)? {
+            found.push(name.clone());
         }
-        let sql = format!("PRAGMA main.foreign_key_check({})", quoted(&name));
+    }
+    Ok(found)
+}
+
+/// All violations in `tables`.
+pub(super) fn violations(conn: &Connection, tables: &[String]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for name in tables {
+        let sql = format!("PRAGMA main.foreign_key_check({})", quoted(name));
         let check = || -> rusqlite::Result<Vec<(Option<i64>, String, i64)>> {
             let mut statement = conn.prepare(&sql)?;
             let rows =
@@ -54,7 +64,7 @@ pub(super) fn violations(
         let Ok(rows) = check() else { continue };
         for (rowid, parent, number) in rows {
             found.push(Violation {
-                place: place(conn, &name, rowid),
+                place: place(conn, name, rowid),
                 table: name.clone(),
                 rowid,
                 parent,
@@ -63,7 +73,7 @@ pub(super) fn violations(
         }
     }
     found.sort();
-    Ok(found)
+    found
 }
 
 /// True if `table` has a foreign key, and is touched itself or points at what is.

@@ -1,7 +1,7 @@
 //! The sandbox: a private copy of a database, with its part in the commit protocol.
 
 use super::connect::{Use, connect, own, said};
-use super::copying::{flush, freeze};
+use super::copying::{empty, flush, freeze};
 use super::difference::{Difference, Halt, digest_all};
 use super::marker::{self, Mark};
 use super::real::{Held, Idle, still};
@@ -12,7 +12,7 @@ use super::schema::Schema;
 use super::whole::{self, Trace};
 use crate::clock;
 use crate::error::{Fault, ParticipantError, Shown};
-use crate::fs::{self, Dir};
+use crate::fs::Dir;
 use crate::sandbox::{
     Changes, Guard, Identity, Marker, Outcome, Place, Redo, Sandbox, Sealed, Stamp, Vote, Work,
 };
@@ -83,9 +83,8 @@ impl Private {
             // One transaction each: otherwise every statement takes and drops the locks anew.
             base.execute_batch("BEGIN")?;
             copy.execute_batch("BEGIN")?;
-            let difference = Difference::between(&base, copy, work)?;
+            let (difference, base) = Difference::between(&base, copy, work)?;
             let digest = digest(&difference, copy, work)?;
-            let base = Schema::read(&base)?;
             Ok((Loaded { base, difference }, digest))
         };
         compared().map_err(|halt: Halt| whole::halted(&self.view, halt))
@@ -268,25 +267,6 @@ fn remove(dir: &Dir, name: &str) -> Outcome<()> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Removes everything in the place, and keeps the place.
-fn empty(dir: &Dir, work: &Work<'_>) -> Outcome<()> {
-    let failed = |error| ParticipantError::io("remove the sandbox", dir.path(), error);
-    for name in dir.entries().map_err(failed)?.sorted() {
-        let mut stopped = None;
-        let removed = fs::remove_tree(dir, &name, &mut |done| {
-            work.step(done, 0, "entries").map_err(|error| {
-                stopped = Some(error);
-                io::Error::from(io::ErrorKind::Interrupted)
-            })
-        });
-        match stopped {
-            Some(error) => return Err(error),
-            None => removed.map_err(failed)?,
-        }
-    }
-    Ok(())
 }
 
 impl Sandbox for Private {

@@ -62,6 +62,8 @@ pub(super) struct Findings<'a> {
     pub(super) agreed: BTreeSet<usize>,
     /// Foreign changes in the way.
     pub(super) conflicts: Vec<Conflict>,
+    /// The real database as it is now.
+    schema: Schema,
 }
 
 /// The real database inside a write transaction.
@@ -122,6 +124,7 @@ impl Live<'_> {
                     .push(conflict(table, (from, theirs.as_ref(), to)));
             }
         }
+        found.schema = now;
         Ok(found)
     }
 
@@ -174,7 +177,9 @@ impl Live<'_> {
             .iter()
             .map(|step| step.table.name.as_str())
             .collect();
-        let before = self.violations(&touched)?;
+        let concerned = foreign::concerned(self.conn, &found.schema, &touched)
+            .map_err(self.failed("look for foreign keys"))?;
+        let before = foreign::violations(self.conn, &concerned);
         for step in &found.steps {
             self.delete(step)
                 .map_err(|error| self.explain(step, error))?;
@@ -197,17 +202,13 @@ impl Live<'_> {
             self.advance(&counter.table, counter.after)
                 .map_err(self.failed("move a counter on"))?;
         }
-        let after = self.violations(&touched)?;
+        let after = foreign::violations(self.conn, &concerned);
         let fresh = foreign::fresh(&before, &after);
         if fresh.is_empty() || lenient {
             return Ok(());
         }
         let told = fresh.into_iter().take(TOLD_MAX).map(Violation::conflict);
         Err(ParticipantError::conflict(told.collect()))
-    }
-
-    fn violations(&self, touched: &BTreeSet<&str>) -> Outcome<Vec<Violation>> {
-        foreign::violations(self.conn, touched).map_err(self.failed("check the foreign keys"))
     }
 
     fn delete(&self, step: &Step<'_>) -> rusqlite::Result<()> {

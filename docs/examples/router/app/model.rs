@@ -39,6 +39,20 @@ pub(crate) fn expected(version: &str, x: u32) -> u32 {
     predict((0..USED).map(|index| weight(version, index)), x)
 }
 
+/// The numbers in `lines`, one in each.
+fn numbers(lines: &str) -> Option<Vec<u32>> {
+    let (mut found, mut number) = (Vec::with_capacity(WEIGHTS), 0_u32);
+    for byte in lines.bytes() {
+        if byte == b'\n' {
+            found.push(std::mem::take(&mut number));
+        } else {
+            let digit = char::from(byte).to_digit(10)?;
+            number = number.checked_mul(10)?.checked_add(digit)?;
+        }
+    }
+    Some(found)
+}
+
 impl Model {
     /// Writes the artefact of `version`.
     pub(crate) fn write(path: &Path, version: &str) -> std::io::Result<()> {
@@ -60,9 +74,8 @@ impl Model {
         let (head, rest) = text.split_once('\n').ok_or_else(|| bad("is empty"))?;
         let tag = head.strip_prefix("planbox-model ");
         let tag = tag.ok_or_else(|| bad("is no model"))?.to_owned();
-        let (body, end) = rest.split_once("end ").ok_or_else(|| bad("is cut off"))?;
-        let weights: Result<Vec<u32>, _> = body.lines().map(str::parse).collect();
-        let weights = weights.map_err(|_| bad("holds no numbers"))?;
+        let (body, end) = rest.rsplit_once("end ").ok_or_else(|| bad("is cut off"))?;
+        let weights = numbers(body).ok_or_else(|| bad("holds no numbers"))?;
         let sum = weights.iter().fold(0_u32, |sum, w| sum.wrapping_add(*w));
         if end.trim().parse() != Ok(sum) || weights.len() != WEIGHTS {
             return Err(bad("is damaged"));
