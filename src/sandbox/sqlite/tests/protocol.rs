@@ -456,3 +456,37 @@ fn the_marker_of_one_plan_is_no_change_of_another() {
     one.discard();
     rig.check();
 }
+
+/// The last connection that goes moves the log into the database, with flushes of its own: a commit
+/// keeps it for the removal of its row.
+#[test]
+fn the_connection_of_the_commit_removes_the_row() {
+    let rig = Rig::users();
+    rig.run("PRAGMA journal_mode = WAL");
+    let log = rig.home().join("real.db-wal");
+    let mut plan = rig.open("a");
+    plan.run("UPDATE users SET name = 'new' WHERE id = 3");
+    let redo = plan.ready();
+    plan.apply(&redo);
+    assert!(log.exists(), "it was let go too early");
+    plan.discard();
+    assert!(!log.exists(), "it was kept for too long");
+    rig.check();
+}
+
+/// What was kept open is of no use once the file has gone or is another one.
+#[test]
+fn a_row_that_went_with_its_file_is_not_looked_for() {
+    let rig = Rig::users();
+    let mut plan = rig.open("a");
+    plan.run("UPDATE users SET name = 'new' WHERE id = 3");
+    let redo = plan.ready();
+    plan.apply(&redo);
+    let aside = rig.home().join("aside.db");
+    std::fs::rename(rig.path(), &aside).unwrap();
+    std::fs::copy(&aside, rig.path()).unwrap();
+    plan.discard();
+    let marks = "SELECT count(*) FROM planbox_marker";
+    assert_eq!(rows(&aside, marks), ["Integer(1)"]);
+    assert_eq!(rig.rows(marks), ["Integer(1)"]);
+}
