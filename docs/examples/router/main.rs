@@ -5,6 +5,7 @@
 //! curl -X POST 'http://127.0.0.1:7878/activate?version=v2'
 //! curl 'http://127.0.0.1:7878/predict?x=5'
 //! cargo run --release --example router -- load --answers 1000000         # both routers under load
+//! cargo run --release --example router -- alone                          # what one activation costs
 //! ```
 //!
 //! `serve --broken` is the algorithm as it was reported, as a control: the row is committed before

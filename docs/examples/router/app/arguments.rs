@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &[String], host: &Host) -> Result<ExitCode, String>
             report::print(&size, &ours, &broken);
             let brisk = limit.is_zero() || ours.is_brisk(limit);
             if !brisk {
-                println!("\nactivations came too seldom: see the median; --limit {limit:?}");
+                println!("\ntoo seldom: the median between activations is above {limit:?}");
             }
             let as_expected = brisk && ours.is_right() && !broken.is_right();
             Ok(if as_expected {
