@@ -72,3 +72,34 @@ pub(crate) fn shown(duration: Option<Duration>) -> String {
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use planbox::sync::thread;
+
+    #[test]
+    fn what_is_due_is_not_waited_for_and_the_end_wakes_who_waits() {
+        let pace = Pace::begin();
+        assert!(pace.wait_for(Duration::ZERO));
+        let late = thread::scope(|scope| {
+            let waits = scope.spawn(|| pace.wait_for(Duration::from_secs(3_600)));
+            pace.end();
+            waits.join().unwrap()
+        });
+        assert!(!late && !pace.wait_for(Duration::ZERO), "it is over");
+    }
+
+    #[test]
+    fn gaps_are_told_in_the_order_of_their_length() {
+        let begun = Instant::now();
+        let moments = [0, 9, 10, 13].map(|millis| begun + Duration::from_millis(millis));
+        let gaps = Gaps::between(&moments);
+        let of = |percent| shown(gaps.percentile(percent));
+        assert_eq!(
+            (of(0), of(50), of(100)),
+            ("1.0".into(), "3.0".into(), "9.0".into())
+        );
+        assert_eq!(shown(Gaps::between(&[begun]).percentile(50)), "-");
+    }
+}
