@@ -1,0 +1,317 @@
+//! The bodies: what two or three threads do with the lock of one key, and what must hold.
+
+use loom::cell::UnsafeCell;
+use planbox::LockWait;
+use planbox::lock::{KeyHandle, LockFault, LockTable};
+use planbox::sync::Rank;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// One use of the lock, and how it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Taken, however long that takes, and released.
+    Block,
+    /// Taken, and released by a panic.
+    Panic,
+    /// Given up when it is not free.
+    Try,
+    /// Given up in the queue, unless it is handed over first.
+    Soon,
+    /// Looked up and let go: a caller that is cancelled before it waits.
+    Cancel,
+}
+use How::{Block, Cancel, Panic, Soon, Try};
+
+/// What each thread does, one after the other.
+type Work = &'static [&'static [How]];
+
+/// A fault that must be found.
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// What is taken out.
+    pub(crate) without: &'static str,
+    pub(crate) fault: LockFault,
+    /// What may be found; anything else is a fault of the test.
+    pub(crate) kinds: &'static [&'static str],
+}
+
+const fn control(
+    without: &'static str,
+    fault: LockFault,
+    kinds: &'static [&'static str],
+) -> Control {
+    Control {
+        without,
+        fault,
+        kinds,
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) name: &'static str,
+    pub(crate) work: Work,
+    /// The lock is kept in the table by a handle, through which it is used: the gate alone.
+    pub(crate) kept: bool,
+    /// How many preemptions there are at the most, where not all schedules are seen every day.
+    pub(crate) bound: Option<usize>,
+    pub(crate) controls: &'static [Control],
+}
+
+pub(crate) const BODIES: &[Body] = &[
+    Body {
+        name: "slots: two threads, two uses each",
+        work: &[&[Cancel, Cancel], &[Cancel, Cancel]],
+        kept: false,
+        bound: None,
+        controls: &[
+            control(
+                "the look at whose entry it is",
+                LockFault::CarelessRemoval,
+                &["two slots"],
+            ),
+            control(
+                "the latch around look and removal",
+                LockFault::OpenRemoval,
+                &["two slots"],
+            ),
+            control(
+                "the second look before an insert",
+                LockFault::LateInsert,
+                &["two slots"],
+            ),
+            control(
+                "the latch around the count",
+                LockFault::OpenCount,
+                &["two slots", "left"],
+            ),
+            control(
+                "the end of a use before its count",
+                LockFault::EarlyCount,
+                &["left"],
+            ),
+            control("the removal", LockFault::NoRemoval, &["left"]),
+        ],
+    },
+    Body {
+        name: "slots: three threads, one use each",
+        work: &[&[Cancel], &[Cancel], &[Cancel]],
+        kept: false,
+        bound: Some(3),
+        controls: &[control(
+            "the second look before an insert",
+            LockFault::LateInsert,
+            &["two slots"],
+        )],
+    },
+    Body {
+        name: "gate: two threads, two takes each",
+        work: &[&[Block, Block], &[Block, Block]],
+        kept: true,
+        bound: None,
+        controls: &[
+            control("the wake-up", LockFault::NoWakeUp, &["deadlock"]),
+            control(
+                "the latch around look and queue",
+                LockFault::LateQueue,
+                &["deadlock"],
+            ),
+            control(
+                "the hand-over under the latch",
+                LockFault::OpenHandOver,
+                &["two holders"],
+            ),
+            control(
+                "the release of what was written",
+                LockFault::WeakLeave,
+                &["two holders"],
+            ),
+            control(
+                "the sight of what was written",
+                LockFault::WeakTake,
+                &["two holders"],
+            ),
+        ],
+    },
+    Body {
+        name: "gate: time runs out",
+        work: &[&[Block, Block], &[Soon, Soon]],
+        kept: true,
+        bound: None,
+        controls: &[control(
+            "the way out of the queue",
+            LockFault::GhostWaiter,
+            &["deadlock"],
+        )],
+    },
+    Body {
+        name: "gate: tries and a panic",
+        work: &[&[Panic, Block], &[Try, Soon]],
+        kept: true,
+        bound: None,
+        controls: &[control(
+            "the release of what was written",
+            LockFault::WeakLeave,
+            &["two holders"],
+        )],
+    },
+    Body {
+        name: "gate: three threads, one take each",
+        work: &[&[Block], &[Block], &[Soon]],
+        kept: true,
+        bound: Some(2),
+        controls: &[control(
+            "the hand-over under the latch",
+            LockFault::OpenHandOver,
+            &["two holders", "deadlock"],
+        )],
+    },
+    Body {
+        name: "table: two threads, one lock each",
+        work: &[&[Block], &[Block]],
+        kept: false,
+        bound: None,
+        controls: &[control(
+            "the second look before an insert",
+            LockFault::LateInsert,
+            &["two slots", "two holders"],
+        )],
+    },
+    Body {
+        name: "table: two threads, two locks each",
+        work: &[&[Block, Block], &[Block, Block]],
+        kept: false,
+        bound: Some(3),
+        controls: &[
+            control(
+                "the look at whose entry it is",
+                LockFault::CarelessRemoval,
+                &["two slots", "two holders"],
+            ),
+            control("the wake-up", LockFault::NoWakeUp, &["deadlock"]),
+        ],
+    },
+    Body {
+        name: "table: every exit",
+        work: &[&[Block, Panic], &[Soon, Try]],
+        kept: false,
+        bound: Some(3),
+        controls: &[control(
+            "the end of a use before its count",
+            LockFault::EarlyCount,
+            &["left"],
+        )],
+    },
+];
+
+const KEY: u64 = 7;
+
+/// The table, and what its one lock protects.
+struct World {
+    table: LockTable<u64>,
+    kept: Option<KeyHandle<u64>>,
+    /// loom finds two that are in here without an order between them.
+    inside: UnsafeCell<()>,
+    /// Where the keys of the slots in use stand in memory. No step of loom's.
+    slots: Mutex<Vec<usize>>,
+}
+
+/// A use that is going on.
+struct Here<'a> {
+    world: &'a World,
+    at: usize,
+}
+
+impl Drop for Here<'_> {
+    fn drop(&mut self) {
+        let mut slots = self.world.slots.lock().unwrap();
+        let place = slots.iter().position(|at| *at == self.at);
+        slots.swap_remove(place.unwrap());
+    }
+}
+
+impl World {
+    fn new(kept: bool, fault: Option<LockFault>) -> Self {
+        let table = fault.map_or_else(
+            || LockTable::new(Rank::Plan),
+            |fault| LockTable::with_fault(Rank::Plan, fault),
+        );
+        Self {
+            kept: kept.then(|| table.handle(&KEY)),
+            table,
+            inside: UnsafeCell::new(()),
+            slots: Mutex::default(),
+        }
+    }
+
+    /// Notes the slot whose key this is: all that are in use at once are the same one.
+    fn here(&self, key: &u64) -> Here<'_> {
+        let at = std::ptr::from_ref(key).addr();
+        let mut slots = self.slots.lock().unwrap();
+        assert!(slots.iter().all(|other| *other == at), "two slots");
+        slots.push(at);
+        Here { world: self, at }
+    }
+
+    fn hold(&self, key: &u64, how: How) {
+        let _here = self.here(key);
+        self.inside.with_mut(|_inside| ());
+        if how == Panic {
+            // Without a word: no hook is called.
+            resume_unwind(Box::new(()));
+        }
+    }
+
+    fn once(&self, how: How) {
+        let wait = match how {
+            Block | Panic => LockWait::Block,
+            Try => LockWait::Try,
+            Soon => LockWait::For(Duration::from_millis(1)),
+            Cancel => {
+                let handle = self.table.handle(&KEY);
+                let _here = self.here(handle.key());
+                return;
+            }
+        };
+        let taken = match &self.kept {
+            Some(handle) => {
+                let entered = handle.enter(wait, "loom");
+                entered.map(|entered| self.hold(entered.key(), how))
+            }
+            None => {
+                let guard = self.table.lock(&KEY, wait, "loom");
+                guard.map(|guard| self.hold(guard.key(), how))
+            }
+        };
+        assert!(taken.is_ok() || wait != LockWait::Block, "refused");
+    }
+
+    fn work(&self, uses: &[How]) {
+        for how in uses {
+            let ended = catch_unwind(AssertUnwindSafe(|| self.once(*how)));
+            assert_eq!(ended.is_err(), *how == Panic, "another panic");
+        }
+    }
+}
+
+/// One execution: the threads of the body meet, and nothing is left afterwards.
+pub(crate) fn run(work: Work, kept: bool, fault: Option<LockFault>) {
+    let world = Arc::new(World::new(kept, fault));
+    let (first, others) = work.split_first().unwrap();
+    let others: Vec<_> = others
+        .iter()
+        .map(|uses| {
+            let world = Arc::clone(&world);
+            loom::thread::spawn(move || world.work(uses))
+        })
+        .collect();
+    world.work(first);
+    for other in others {
+        other.join().unwrap();
+    }
+    let world = Arc::into_inner(world).unwrap();
+    drop(world.kept);
+    assert!(world.table.is_empty(), "left");
+}
