@@ -11,6 +11,8 @@ pub enum LockFault {
     OpenRemoval,
     /// A new slot goes into the table without a second look: what counts is the look before the latch.
     LateInsert,
+    /// A new slot that replaces a dead one sees nothing of what that one protected.
+    WeakInsert,
     /// The entry is removed by the user who counts no other, before the latch.
     OpenCount,
     /// The entry is removed by the user who counts no other under the latch, and is itself counted

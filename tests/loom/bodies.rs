@@ -5,7 +5,7 @@ use planbox::LockWait;
 use planbox::lock::{KeyHandle, LockFault, LockTable};
 use planbox::sync::Rank;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One use of the lock, and how it ends.
@@ -63,30 +63,43 @@ pub(crate) struct Body {
 pub(crate) const BODIES: &[Body] = &[
     Body {
         name: "slots: two threads, two uses each",
-        work: &[&[Cancel, Cancel], &[Cancel, Cancel]],
+        work: &[&[Try, Try], &[Try, Try]],
         kept: false,
         bound: None,
         controls: &[
             control(
                 "the look at whose entry it is",
                 LockFault::CarelessRemoval,
-                &["two slots"],
+                &["two holders"],
             ),
             control(
                 "the latch around look and removal",
                 LockFault::OpenRemoval,
-                &["two slots"],
+                &["two holders"],
             ),
             control(
                 "the second look before an insert",
                 LockFault::LateInsert,
-                &["two slots"],
+                &["two holders"],
             ),
             control(
                 "the latch around the count",
                 LockFault::OpenCount,
-                &["two slots", "left"],
+                &["two holders", "left"],
             ),
+            control(
+                "the sight of what the dead slot protected",
+                LockFault::WeakInsert,
+                &["two holders"],
+            ),
+        ],
+    },
+    Body {
+        name: "slots: looked up and let go",
+        work: &[&[Cancel, Cancel], &[Cancel, Cancel]],
+        kept: false,
+        bound: None,
+        controls: &[
             control(
                 "the end of a use before its count",
                 LockFault::EarlyCount,
@@ -97,13 +110,13 @@ pub(crate) const BODIES: &[Body] = &[
     },
     Body {
         name: "slots: three threads, one use each",
-        work: &[&[Cancel], &[Cancel], &[Cancel]],
+        work: &[&[Try], &[Try], &[Try]],
         kept: false,
-        bound: Some(3),
+        bound: Some(2),
         controls: &[control(
             "the second look before an insert",
             LockFault::LateInsert,
-            &["two slots"],
+            &["two holders"],
         )],
     },
     Body {
@@ -117,11 +130,6 @@ pub(crate) const BODIES: &[Body] = &[
                 "the latch around look and queue",
                 LockFault::LateQueue,
                 &["deadlock"],
-            ),
-            control(
-                "the hand-over under the latch",
-                LockFault::OpenHandOver,
-                &["two holders"],
             ),
             control(
                 "the release of what was written",
@@ -143,7 +151,7 @@ pub(crate) const BODIES: &[Body] = &[
         controls: &[control(
             "the way out of the queue",
             LockFault::GhostWaiter,
-            &["deadlock"],
+            &["deadlock", "refused"],
         )],
     },
     Body {
@@ -165,7 +173,7 @@ pub(crate) const BODIES: &[Body] = &[
         controls: &[control(
             "the hand-over under the latch",
             LockFault::OpenHandOver,
-            &["two holders", "deadlock"],
+            &["two holders", "refused", "deadlock"],
         )],
     },
     Body {
@@ -174,9 +182,9 @@ pub(crate) const BODIES: &[Body] = &[
         kept: false,
         bound: None,
         controls: &[control(
-            "the second look before an insert",
-            LockFault::LateInsert,
-            &["two slots", "two holders"],
+            "the sight of what the dead slot protected",
+            LockFault::WeakInsert,
+            &["two holders"],
         )],
     },
     Body {
@@ -188,14 +196,14 @@ pub(crate) const BODIES: &[Body] = &[
             control(
                 "the look at whose entry it is",
                 LockFault::CarelessRemoval,
-                &["two slots", "two holders"],
+                &["two holders"],
             ),
             control("the wake-up", LockFault::NoWakeUp, &["deadlock"]),
         ],
     },
     Body {
         name: "table: every exit",
-        work: &[&[Block, Panic], &[Soon, Try]],
+        work: &[&[Panic, Block, Cancel], &[Soon, Try]],
         kept: false,
         bound: Some(3),
         controls: &[control(
@@ -214,22 +222,6 @@ struct World {
     kept: Option<KeyHandle<u64>>,
     /// loom finds two that are in here without an order between them.
     inside: UnsafeCell<()>,
-    /// Where the keys of the slots in use stand in memory. No step of loom's.
-    slots: Mutex<Vec<usize>>,
-}
-
-/// A use that is going on.
-struct Here<'a> {
-    world: &'a World,
-    at: usize,
-}
-
-impl Drop for Here<'_> {
-    fn drop(&mut self) {
-        let mut slots = self.world.slots.lock().unwrap();
-        let place = slots.iter().position(|at| *at == self.at);
-        slots.swap_remove(place.unwrap());
-    }
 }
 
 impl World {
@@ -242,21 +234,10 @@ impl World {
             kept: kept.then(|| table.handle(&KEY)),
             table,
             inside: UnsafeCell::new(()),
-            slots: Mutex::default(),
         }
     }
 
-    /// Notes the slot whose key this is: all that are in use at once are the same one.
-    fn here(&self, key: &u64) -> Here<'_> {
-        let at = std::ptr::from_ref(key).addr();
-        let mut slots = self.slots.lock().unwrap();
-        assert!(slots.iter().all(|other| *other == at), "two slots");
-        slots.push(at);
-        Here { world: self, at }
-    }
-
-    fn hold(&self, key: &u64, how: How) {
-        let _here = self.here(key);
+    fn hold(&self, how: How) {
         self.inside.with_mut(|_inside| ());
         if how == Panic {
             // Without a word: no hook is called.
@@ -270,19 +251,18 @@ impl World {
             Try => LockWait::Try,
             Soon => LockWait::For(Duration::from_millis(1)),
             Cancel => {
-                let handle = self.table.handle(&KEY);
-                let _here = self.here(handle.key());
+                drop(self.table.handle(&KEY));
                 return;
             }
         };
         let taken = match &self.kept {
             Some(handle) => {
                 let entered = handle.enter(wait, "loom");
-                entered.map(|entered| self.hold(entered.key(), how))
+                entered.map(|_entered| self.hold(how))
             }
             None => {
                 let guard = self.table.lock(&KEY, wait, "loom");
-                guard.map(|guard| self.hold(guard.key(), how))
+                guard.map(|_guard| self.hold(how))
             }
         };
         assert!(taken.is_ok() || wait != LockWait::Block, "refused");

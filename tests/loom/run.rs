@@ -102,7 +102,6 @@ fn found(panic: &PanicHookInfo<'_>) {
 /// A word or two for what a panic of a body or of loom says.
 fn kind_of(text: &str) -> &'static str {
     let words = [
-        ("two slots", "two slots"),
         ("left", "left"),
         ("refused", "refused"),
         ("deadlock", "deadlock"),

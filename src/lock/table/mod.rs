@@ -8,6 +8,8 @@
 //!    happen under the latch of the map shard. A dead slot cannot come back, and a living one is
 //!    never replaced, so two living slots of one key cannot be.
 //! 3. A dying slot removes its entry under the same latch, and only if the entry is still its own.
+//! 4. Whoever uses a slot sees all that users of earlier slots of the key did: through the latch, if
+//!    the dead one has removed its entry, and else through its count, which was released with each use.
 //!
 //! A map guard never leaves its function, and no slot is dropped while one is held.
 
@@ -16,6 +18,7 @@ use crate::lock::gate::{Gate, Refusal, Seen};
 use crate::lock::planted::{LockFault, Planted};
 use crate::lock::wait::LockWait;
 use crate::lock::who::{self, Mark};
+use crate::sync::atomic::{Ordering, fence};
 use crate::sync::counted::{Arc as Counted, Weak};
 use crate::sync::shards::{Entry, Shards};
 use crate::sync::witness::{self, Held};
@@ -155,6 +158,11 @@ impl<K: Key> Shared<K> {
             Entry::Occupied(mut mapped) => {
                 let living = mapped.get().upgrade();
                 if living.is_none() {
+                    // The dead slot has not been here since: seeing that it is dead has to be seeing
+                    // all that its users did before, and a failed upgrade orders nothing.
+                    if !self.planted.is(LockFault::WeakInsert) {
+                        fence(Ordering::Acquire);
+                    }
                     mapped.insert(Counted::downgrade(&new.0));
                 }
                 living
