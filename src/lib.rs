@@ -47,6 +47,14 @@
 //! | only the keyed locks | [`lock`] |
 //! | tell failures apart | [`Error`], [`Explain`] |
 #![doc(test(attr(deny(warnings))))]
+#![cfg_attr(
+    loom,
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "of the library only the keyed locks and what they need are built"
+    )
+)]
 
 mod clock;
 #[cfg(not(loom))]

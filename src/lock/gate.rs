@@ -132,7 +132,7 @@ impl Gate {
     }
 
     /// The ordering `ordering`, unless `fault` weakens it.
-    #[inline(always)]
+    #[inline]
     fn or_weak(&self, fault: LockFault, ordering: Ordering) -> Ordering {
         if self.planted.is(fault) {
             return Ordering::Relaxed;

@@ -117,7 +117,7 @@ impl<K: Key> Shared<K> {
     }
 
     /// True if a fault has users remove the entry, and not the dying slot.
-    #[inline(always)]
+    #[inline]
     fn is_removed_by_users(&self) -> bool {
         self.planted.is(LockFault::OpenCount) || self.planted.is(LockFault::EarlyCount)
     }
