@@ -13,10 +13,7 @@
 //! | `PLANBOX_LOOM_SECONDS` | how long a row may take (600) |
 //!
 //! Without `--cfg loom` there is nothing here to run: `.ci/loom` is the way.
-#![expect(
-    clippy::print_stdout,
-    reason = "a program that prints a table"
-)]
+#![expect(clippy::print_stdout, reason = "a program that prints a table")]
 #![cfg_attr(
     loom,
     expect(

@@ -155,7 +155,9 @@ fn all() -> i32 {
 
 /// Runs a row in a process of its own.
 fn apart(row: Row) -> Ended {
-    let control = row.control.map_or_else(String::new, |number| number.to_string());
+    let control = row
+        .control
+        .map_or_else(String::new, |number| number.to_string());
     let ran = Command::new(std::env::current_exe().unwrap())
         .env(ROW, format!("{}.{control}", row.body))
         .output()

@@ -58,7 +58,10 @@ impl<T> Arc<T> {
 
     pub(crate) fn downgrade(this: &Self) -> Weak<T> {
         Weak {
-            value: this.value.as_ref().map_or_else(sync::Weak::new, sync::Arc::downgrade),
+            value: this
+                .value
+                .as_ref()
+                .map_or_else(sync::Weak::new, sync::Arc::downgrade),
             count: sync::Arc::clone(&this.count),
         }
     }
