@@ -63,7 +63,7 @@ pub(crate) struct Body {
 pub(crate) const BODIES: &[Body] = &[
     Body {
         name: "slots: two threads, two uses each",
-        work: &[&[Try, Try], &[Try, Try]],
+        work: &[&[Cancel, Try], &[Try, Cancel]],
         kept: false,
         bound: None,
         controls: &[
@@ -109,10 +109,21 @@ pub(crate) const BODIES: &[Body] = &[
         ],
     },
     Body {
+        name: "slots: two threads, two tries each",
+        work: &[&[Try, Try], &[Try, Try]],
+        kept: false,
+        bound: Some(3),
+        controls: &[control(
+            "the look at whose entry it is",
+            LockFault::CarelessRemoval,
+            &["two holders"],
+        )],
+    },
+    Body {
         name: "slots: three threads, one use each",
         work: &[&[Try], &[Try], &[Try]],
         kept: false,
-        bound: Some(2),
+        bound: Some(3),
         controls: &[control(
             "the second look before an insert",
             LockFault::LateInsert,
@@ -169,7 +180,7 @@ pub(crate) const BODIES: &[Body] = &[
         name: "gate: three threads, one take each",
         work: &[&[Block], &[Block], &[Soon]],
         kept: true,
-        bound: Some(2),
+        bound: Some(3),
         controls: &[control(
             "the hand-over under the latch",
             LockFault::OpenHandOver,
@@ -191,7 +202,7 @@ pub(crate) const BODIES: &[Body] = &[
         name: "table: two threads, two locks each",
         work: &[&[Block, Block], &[Block, Block]],
         kept: false,
-        bound: Some(3),
+        bound: Some(4),
         controls: &[
             control(
                 "the look at whose entry it is",
