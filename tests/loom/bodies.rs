@@ -4,8 +4,12 @@ use loom::cell::UnsafeCell;
 use planbox::LockWait;
 use planbox::lock::{KeyHandle, LockFault, LockTable};
 use planbox::sync::Rank;
+use std::cmp;
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// One use of the lock, and how it ends.
@@ -49,6 +53,9 @@ const fn control(
     }
 }
 
+/// Two slots of one key, used at once or without an order between the uses.
+const TWO: &[&str] = &["two slots", "unordered"];
+
 #[derive(Debug)]
 pub(crate) struct Body {
     pub(crate) name: &'static str,
@@ -63,43 +70,35 @@ pub(crate) struct Body {
 pub(crate) const BODIES: &[Body] = &[
     Body {
         name: "slots: two threads, two uses each",
-        work: &[&[Cancel, Try], &[Try, Cancel]],
+        work: &[&[Cancel, Cancel], &[Cancel, Cancel]],
         kept: false,
         bound: None,
         controls: &[
             control(
                 "the look at whose entry it is",
                 LockFault::CarelessRemoval,
-                &["two holders"],
+                TWO,
             ),
             control(
                 "the latch around look and removal",
                 LockFault::OpenRemoval,
-                &["two holders"],
+                TWO,
             ),
             control(
                 "the second look before an insert",
                 LockFault::LateInsert,
-                &["two holders"],
+                TWO,
             ),
             control(
                 "the latch around the count",
                 LockFault::OpenCount,
-                &["two holders", "left"],
+                &["two slots", "unordered", "left"],
             ),
             control(
                 "the sight of what the dead slot protected",
                 LockFault::WeakInsert,
-                &["two holders"],
+                &["unordered"],
             ),
-        ],
-    },
-    Body {
-        name: "slots: looked up and let go",
-        work: &[&[Cancel, Cancel], &[Cancel, Cancel]],
-        kept: false,
-        bound: None,
-        controls: &[
             control(
                 "the end of a use before its count",
                 LockFault::EarlyCount,
@@ -116,7 +115,7 @@ pub(crate) const BODIES: &[Body] = &[
         controls: &[control(
             "the look at whose entry it is",
             LockFault::CarelessRemoval,
-            &["two holders"],
+            TWO,
         )],
     },
     Body {
@@ -127,7 +126,7 @@ pub(crate) const BODIES: &[Body] = &[
         controls: &[control(
             "the second look before an insert",
             LockFault::LateInsert,
-            &["two holders"],
+            TWO,
         )],
     },
     Body {
@@ -145,12 +144,12 @@ pub(crate) const BODIES: &[Body] = &[
             control(
                 "the release of what was written",
                 LockFault::WeakLeave,
-                &["two holders"],
+                &["unordered"],
             ),
             control(
                 "the sight of what was written",
                 LockFault::WeakTake,
-                &["two holders"],
+                &["unordered"],
             ),
         ],
     },
@@ -173,7 +172,7 @@ pub(crate) const BODIES: &[Body] = &[
         controls: &[control(
             "the release of what was written",
             LockFault::WeakLeave,
-            &["two holders"],
+            &["unordered"],
         )],
     },
     Body {
@@ -184,7 +183,7 @@ pub(crate) const BODIES: &[Body] = &[
         controls: &[control(
             "the hand-over under the latch",
             LockFault::OpenHandOver,
-            &["two holders", "refused", "deadlock"],
+            &["unordered", "refused", "deadlock"],
         )],
     },
     Body {
@@ -195,7 +194,7 @@ pub(crate) const BODIES: &[Body] = &[
         controls: &[control(
             "the sight of what the dead slot protected",
             LockFault::WeakInsert,
-            &["two holders"],
+            &["unordered"],
         )],
     },
     Body {
@@ -207,7 +206,7 @@ pub(crate) const BODIES: &[Body] = &[
             control(
                 "the look at whose entry it is",
                 LockFault::CarelessRemoval,
-                &["two holders"],
+                TWO,
             ),
             control("the wake-up", LockFault::NoWakeUp, &["deadlock"]),
         ],
@@ -225,14 +224,76 @@ pub(crate) const BODIES: &[Body] = &[
     },
 ];
 
-const KEY: u64 = 7;
+/// The one key. Each copy has a number of its own, which tells a slot from one that stood in its place.
+#[derive(Debug)]
+struct Key(usize);
+
+impl Clone for Key {
+    fn clone(&self) -> Self {
+        static COPIES: AtomicUsize = AtomicUsize::new(1);
+        Self(COPIES.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, _other: &Self) -> cmp::Ordering {
+        cmp::Ordering::Equal
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, _state: &mut H) {}
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("key")
+    }
+}
+
+const KEY: Key = Key(0);
 
 /// The table, and what its one lock protects.
 struct World {
-    table: LockTable<u64>,
-    kept: Option<KeyHandle<u64>>,
+    table: LockTable<Key>,
+    kept: Option<KeyHandle<Key>>,
     /// loom finds two that are in here without an order between them.
     inside: UnsafeCell<()>,
+    /// All uses so far. Looking at them is no step of loom's.
+    uses: Mutex<Vec<Use>>,
+}
+
+/// A use of a slot, which goes on or is over.
+struct Use {
+    slot: usize,
+    is_over: bool,
+    end: UnsafeCell<()>,
+}
+
+/// Ends the use of this number.
+struct Here<'a>(&'a World, usize);
+
+impl Drop for Here<'_> {
+    fn drop(&mut self) {
+        let mut uses = self.0.uses.lock().unwrap();
+        let ended = uses.get_mut(self.1).unwrap();
+        ended.is_over = true;
+        ended.end.with_mut(|_end| ());
+    }
 }
 
 impl World {
@@ -245,10 +306,28 @@ impl World {
             kept: kept.then(|| table.handle(&KEY)),
             table,
             inside: UnsafeCell::new(()),
+            uses: Mutex::default(),
         }
     }
 
-    fn hold(&self, how: How) {
+    /// Notes a use of the slot that has this key. Every use of another slot is over, and loom knows
+    /// that its end came before this, in any schedule that has the same order of steps.
+    fn here(&self, key: &Key) -> Here<'_> {
+        let mut uses = self.uses.lock().unwrap();
+        for other in uses.iter().filter(|other| other.slot != key.0) {
+            assert!(other.is_over, "two slots");
+            other.end.with(|_end| ());
+        }
+        uses.push(Use {
+            slot: key.0,
+            is_over: false,
+            end: UnsafeCell::new(()),
+        });
+        Here(self, uses.len() - 1)
+    }
+
+    fn hold(&self, key: &Key, how: How) {
+        let _here = self.here(key);
         self.inside.with_mut(|_inside| ());
         if how == Panic {
             // Without a word: no hook is called.
@@ -262,18 +341,19 @@ impl World {
             Try => LockWait::Try,
             Soon => LockWait::For(Duration::from_millis(1)),
             Cancel => {
-                drop(self.table.handle(&KEY));
+                let handle = self.table.handle(&KEY);
+                drop(self.here(handle.key()));
                 return;
             }
         };
         let taken = match &self.kept {
             Some(handle) => {
                 let entered = handle.enter(wait, "loom");
-                entered.map(|_entered| self.hold(how))
+                entered.map(|entered| self.hold(entered.key(), how))
             }
             None => {
                 let guard = self.table.lock(&KEY, wait, "loom");
-                guard.map(|_guard| self.hold(how))
+                guard.map(|guard| self.hold(guard.key(), how))
             }
         };
         assert!(taken.is_ok() || wait != LockWait::Block, "refused");

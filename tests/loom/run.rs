@@ -102,10 +102,11 @@ fn found(panic: &PanicHookInfo<'_>) {
 /// A word or two for what a panic of a body or of loom says.
 fn kind_of(text: &str) -> &'static str {
     let words = [
+        ("two slots", "two slots"),
         ("left", "left"),
         ("refused", "refused"),
         ("deadlock", "deadlock"),
-        ("Causality violation", "two holders"),
+        ("Causality violation", "unordered"),
         ("leaked", "leak"),
     ];
     let found = words.iter().find(|(sign, _)| text.contains(sign));
