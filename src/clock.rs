@@ -50,7 +50,7 @@ impl Deadline {
     /// deadline is over then. One that never comes is never over.
     #[must_use]
     pub(crate) fn is_over(&self) -> bool {
-        if cfg!(shuttle) {
+        if cfg!(any(shuttle, loom)) {
             return self.0.is_some();
         }
         self.remaining().is_zero()
@@ -60,7 +60,7 @@ impl Deadline {
     /// schedule explorer it is some time or none at all, but never zero.
     #[must_use]
     pub(crate) fn remaining(&self) -> Duration {
-        if cfg!(shuttle) {
+        if cfg!(any(shuttle, loom)) {
             return self.0.map_or(Duration::MAX, |_| Duration::from_millis(1));
         }
         self.0

@@ -47,48 +47,72 @@
 //! | only the keyed locks | [`lock`] |
 //! | tell failures apart | [`Error`], [`Explain`] |
 #![doc(test(attr(deny(warnings))))]
+#![cfg_attr(
+    loom,
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "of the library only the keyed locks and what they need are built"
+    )
+)]
 
 mod clock;
+#[cfg(not(loom))]
 pub mod conformance;
+#[cfg(not(loom))]
 mod crash;
 pub mod error;
+#[cfg(not(loom))]
 mod fs;
 mod id;
+#[cfg(not(loom))]
 pub mod job;
+#[cfg(not(loom))]
 mod journal;
 pub mod lock;
+#[cfg(not(loom))]
 mod manager;
+#[cfg(not(loom))]
 mod plan;
+#[cfg(not(loom))]
 mod register;
+#[cfg(not(loom))]
 pub mod sandbox;
 mod state;
 pub mod sync;
 
 pub use error::{Conflict, Error, Explain, Fault, Holder, ParticipantError, Stage};
 pub use id::{Epoch, ID_MAX_BYTES, IdError, JobId, PlanId, ResourceKey, ResourceName, rfc3339};
+#[cfg(not(loom))]
 pub use job::{Job, JobHandle, JobPatch, JobStore, NewJob};
 pub use lock::LockWait;
+#[cfg(not(loom))]
 pub use manager::{
     DEFAULT_LOCK_WAIT, Finding, GcOptions, GcReport, LogEntry, ManagerBuilder, Plan, PlanHold,
     PlanStatus, RecoveredPlan, RecoveryReport, SandboxHandle, SandboxManager, SandboxStatus,
     Severity, Stats, default_store,
 };
+#[cfg(not(loom))]
 pub use plan::{
     Acknowledge, Check, CommitOptions, CommitOutcome, EVENT_BACKLOG, Event, PlanDiff, Receipt,
     ReceiptBody, Recovered, ResourceDiff, ResourceReceipt, summary,
 };
+#[cfg(not(loom))]
 pub use register::{ActivateError, Refreshed, RegisterError, Snapshot, Stored, VersionRegister};
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", not(loom)))]
 pub use sandbox::Sqlite;
+#[cfg(not(loom))]
 pub use sandbox::{Action, Change, Changes, Directory, Git, Resource, Sandbox, Value};
 pub use state::{IllegalMove, JobState, PlanEvent, PlanState};
 
 /// Mechanisms that a negative control takes out of a debug build.
 #[doc(hidden)]
+#[cfg(not(loom))]
 pub use plan::Without;
 
 /// The crash points that a debug build knows, for tests that kill a process at each of them.
 #[doc(hidden)]
+#[cfg(not(loom))]
 pub use crash::POINTS as CRASH_POINTS;
 
 /// The examples of the front page of the repository.

@@ -94,9 +94,10 @@ impl Gate {
     /// Leaves the gate to the first in the queue, or free. The caller holds it as `mark`.
     #[inline]
     pub(super) fn leave(&self, mark: Mark) {
+        let leaving = self.or_weak(LockFault::WeakLeave, Ordering::Release);
         let left = self
             .word
-            .compare_exchange(mark.word(), 0, Ordering::Release, Ordering::Relaxed);
+            .compare_exchange(mark.word(), 0, leaving, Ordering::Relaxed);
         if left.is_err() {
             self.leave_slowly();
         }
@@ -124,9 +125,19 @@ impl Gate {
 
     #[inline]
     fn grab(&self, mark: Mark) -> bool {
+        let taking = self.or_weak(LockFault::WeakTake, Ordering::Acquire);
         self.word
-            .compare_exchange(0, mark.word(), Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(0, mark.word(), taking, Ordering::Relaxed)
             .is_ok()
+    }
+
+    /// The ordering `ordering`, unless `fault` weakens it.
+    #[inline]
+    fn or_weak(&self, fault: LockFault, ordering: Ordering) -> Ordering {
+        if self.planted.is(fault) {
+            return Ordering::Relaxed;
+        }
+        ordering
     }
 
     #[cold]
@@ -148,6 +159,12 @@ impl Gate {
                 None => {}
             }
         };
+        if self.planted.is(LockFault::LateQueue) {
+            // Nobody is in the queue for the holder to see.
+            drop(crowd);
+            crate::sync::point();
+            crowd = self.crowd.lock();
+        }
         match wait {
             LockWait::Try => Err(Refusal::Busy(seen)),
             LockWait::Block | LockWait::For(_) => self.queue(mark, wait, crowd),

@@ -7,12 +7,27 @@
 pub enum LockFault {
     /// A dying slot removes the entry of its key, whosever it is.
     CarelessRemoval,
-    /// A new slot goes into the table without a second look.
+    /// A dying slot looks under the latch whose entry it is, and removes it under the next one.
+    OpenRemoval,
+    /// A new slot goes into the table without a second look: what counts is the look before the latch.
     LateInsert,
+    /// A new slot that replaces a dead one sees nothing of what that one protected.
+    WeakInsert,
+    /// The entry is removed by the user who counts no other, before the latch.
+    OpenCount,
+    /// The entry is removed by the user who counts no other under the latch, and is itself counted
+    /// until after it.
+    EarlyCount,
     /// A dying slot leaves its entry.
     NoRemoval,
     /// A waiter that gave up stays in the queue.
     GhostWaiter,
+    /// A thread sees the holder under the latch, and queues under the next one.
+    LateQueue,
+    /// Leaving publishes nothing to who comes next.
+    WeakLeave,
+    /// Taking sees nothing of who was there before.
+    WeakTake,
     /// The next in the queue becomes the holder, but nobody tells it.
     NoWakeUp,
     /// The lock is free for a moment while it is handed over.

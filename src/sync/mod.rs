@@ -5,14 +5,15 @@
 //! them with [`witness::enter`], and has them checked together with ours: at each acquisition by the
 //! [witness], over whole runs by the [analysis], and where it wants to in types, by [level].
 //!
-//! Under `--cfg shuttle` the same names are those of a schedule explorer, see `docs/testing.md`.
+//! Under `--cfg shuttle` the same names are those of a schedule explorer, and under `--cfg loom`, for
+//! the keyed locks alone, those of a checker of memory orderings: see `docs/testing.md`.
 
 pub mod analysis;
 #[cfg(shuttle)]
 mod explored;
 mod host;
 #[cfg_attr(
-    shuttle,
+    any(shuttle, loom),
     expect(
         dead_code,
         unreachable_pub,
@@ -21,27 +22,50 @@ mod host;
 )]
 mod latch;
 pub mod level;
+#[cfg(loom)]
+mod loomed;
 pub mod order;
+#[cfg(not(loom))]
 mod swap;
 pub mod witness;
 
 #[cfg(shuttle)]
 pub use explored::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard, channel, thread};
-#[cfg(not(shuttle))]
+#[cfg(not(any(shuttle, loom)))]
 pub use latch::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
+#[cfg(loom)]
+pub use loomed::{Condvar, Mutex, MutexGuard, thread};
 pub use order::Rank;
+#[cfg(not(loom))]
 pub(crate) use swap::{Loaded, Swap};
 
 #[cfg(shuttle)]
 pub(crate) use explored::atomic;
+#[cfg(loom)]
+pub(crate) use loomed::{atomic, counted, shards};
 /// Atomics.
-#[cfg(not(shuttle))]
+#[cfg(not(any(shuttle, loom)))]
 pub(crate) use std::sync::atomic;
 
+/// Counted references whose count decides something.
+#[cfg(not(loom))]
+pub(crate) mod counted {
+    pub(crate) use std::sync::{Arc, Weak};
+}
+
+/// A map of which each part has a latch of its own.
+#[cfg(not(loom))]
+pub(crate) mod shards {
+    pub(crate) use dashmap::DashMap as Shards;
+    pub(crate) use dashmap::mapref::entry::Entry;
+}
+
 /// Values of which every thread has its own.
+#[cfg(loom)]
+pub(crate) use loomed::thread::locals as thread_local;
 #[cfg(shuttle)]
 pub(crate) use shuttle::thread_local;
-#[cfg(not(shuttle))]
+#[cfg(not(any(shuttle, loom)))]
 pub(crate) use std::thread_local;
 
 /// For tables that only name things and live as long as the process: a schedule explorer neither
@@ -61,7 +85,7 @@ pub fn point() {}
 pub use explored::point;
 
 /// Threads.
-#[cfg(not(shuttle))]
+#[cfg(not(any(shuttle, loom)))]
 pub mod thread {
     use std::io;
     pub use std::thread::{JoinHandle, Scope, ScopedJoinHandle, current, scope, sleep};
@@ -82,7 +106,7 @@ pub mod thread {
 }
 
 /// Channels between threads.
-#[cfg(not(shuttle))]
+#[cfg(not(any(shuttle, loom)))]
 pub mod channel {
     pub use crossbeam::channel::{
         Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError, TrySendError,

@@ -1,6 +1,6 @@
 //! Handles on keyed locks, and the proof that one is held.
 
-use super::{Key, Slot};
+use super::{Key, Slot, Use};
 use crate::error::{Holder, LockError};
 use crate::lock::wait::LockWait;
 use crate::lock::who::Mark;
@@ -8,15 +8,14 @@ use crate::sync::MutexGuard;
 use crate::sync::witness::Held;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 /// A lock that is kept in the table, held or not, for as long as the handle is.
 pub struct KeyHandle<K: Key> {
-    slot: Arc<Slot<K>>,
+    slot: Use<K>,
 }
 
 impl<K: Key> KeyHandle<K> {
-    pub(super) fn on(slot: Arc<Slot<K>>) -> Self {
+    pub(super) fn on(slot: Use<K>) -> Self {
         Self { slot }
     }
 
@@ -60,7 +59,7 @@ impl<K: Key> KeyHandle<K> {
     #[inline]
     #[track_caller]
     pub fn lock(&self, wait: LockWait, operation: &'static str) -> Result<KeyGuard<K>, LockError> {
-        KeyGuard::take(Arc::clone(&self.slot), wait, operation)
+        KeyGuard::take(self.slot.clone(), wait, operation)
     }
 
     /// How many wait for the lock now, for tests of the order of the queue.
@@ -81,7 +80,7 @@ impl<K: Key> KeyHandle<K> {
 impl<K: Key> Clone for KeyHandle<K> {
     fn clone(&self) -> Self {
         Self {
-            slot: Arc::clone(&self.slot),
+            slot: self.slot.clone(),
         }
     }
 }
@@ -98,7 +97,7 @@ type OfThisThread = PhantomData<MutexGuard<'static, ()>>;
 /// A held lock. Dropping it hands the lock to the first in the queue.
 #[must_use = "the lock is released when this is dropped"]
 pub struct KeyGuard<K: Key> {
-    slot: Arc<Slot<K>>,
+    slot: Use<K>,
     mark: Mark,
     #[expect(dead_code, reason = "dropped after the lock is released")]
     held: Held,
@@ -109,7 +108,7 @@ impl<K: Key> KeyGuard<K> {
     #[inline]
     #[track_caller]
     pub(super) fn take(
-        slot: Arc<Slot<K>>,
+        slot: Use<K>,
         wait: LockWait,
         operation: &'static str,
     ) -> Result<Self, LockError> {

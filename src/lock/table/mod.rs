@@ -8,6 +8,8 @@
 //!    happen under the latch of the map shard. A dead slot cannot come back, and a living one is
 //!    never replaced, so two living slots of one key cannot be.
 //! 3. A dying slot removes its entry under the same latch, and only if the entry is still its own.
+//! 4. Whoever uses a slot sees all that users of earlier slots of the key did: through the latch, if
+//!    the dead one has removed its entry, and else through its count, which was released with each use.
 //!
 //! A map guard never leaves its function, and no slot is dropped while one is held.
 
@@ -16,13 +18,15 @@ use crate::lock::gate::{Gate, Refusal, Seen};
 use crate::lock::planted::{LockFault, Planted};
 use crate::lock::wait::LockWait;
 use crate::lock::who::{self, Mark};
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::counted::{Arc as Counted, Weak};
+use crate::sync::shards::{Entry, Shards};
 use crate::sync::witness::{self, Held};
 use crate::sync::{Rank, point};
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::{Arc, Weak};
+use std::ops::Deref;
+use std::sync::Arc;
 
 mod guard;
 
@@ -43,7 +47,7 @@ pub struct LockTable<K: Key> {
 
 struct Shared<K: Key> {
     rank: Rank,
-    slots: DashMap<K, Weak<Slot<K>>>,
+    slots: Shards<K, Weak<Slot<K>>>,
     planted: Planted,
     #[cfg(test)]
     faults: tests::Faults,
@@ -60,15 +64,41 @@ impl<K: Key> Drop for Slot<K> {
     fn drop(&mut self) {
         #[cfg(test)]
         self.shared.faults.dying();
-        if self.shared.planted.is(LockFault::NoRemoval) {
+        if self.shared.planted.is(LockFault::NoRemoval) || self.shared.is_removed_by_users() {
             return;
         }
         point();
-        let this: *const Self = self;
-        let _map = map_latch();
-        self.shared
-            .slots
-            .remove_if(&self.key, |_, mapped| self.shared.is_own(mapped, this));
+        self.remove();
+    }
+}
+
+/// A use of a slot: what keeps it.
+struct Use<K: Key>(Counted<Slot<K>>);
+
+impl<K: Key> Deref for Use<K> {
+    type Target = Slot<K>;
+    #[inline]
+    fn deref(&self) -> &Slot<K> {
+        &self.0
+    }
+}
+
+impl<K: Key> Clone for Use<K> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self(Counted::clone(&self.0))
+    }
+}
+
+impl<K: Key> Drop for Use<K> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.shared.is_removed_by_users() {
+            let is_open = self.0.shared.planted.is(LockFault::OpenCount);
+            if !is_open || Counted::strong_count(&self.0) == 1 {
+                self.0.remove();
+            }
+        }
     }
 }
 
@@ -80,58 +110,95 @@ fn map_latch() -> Held {
 
 impl<K: Key> Shared<K> {
     fn is_own(&self, mapped: &Weak<Slot<K>>, slot: *const Slot<K>) -> bool {
+        if self.planted.is(LockFault::EarlyCount) && mapped.strong_count() != 1 {
+            return false;
+        }
         self.planted.is(LockFault::CarelessRemoval) || std::ptr::eq(mapped.as_ptr(), slot)
+    }
+
+    /// True if a fault has users remove the entry, and not the dying slot.
+    #[inline]
+    fn is_removed_by_users(&self) -> bool {
+        self.planted.is(LockFault::OpenCount) || self.planted.is(LockFault::EarlyCount)
     }
 
     /// The slot of `key`, if it lives.
     #[inline]
-    fn find(&self, key: &K) -> Option<Arc<Slot<K>>> {
+    fn find(&self, key: &K) -> Option<Use<K>> {
         point();
         let _map = map_latch();
-        self.slots.get(key).and_then(|mapped| mapped.upgrade())
+        self.slots
+            .get(key)
+            .and_then(|mapped| mapped.upgrade().map(Use))
     }
 
     /// The slot of `key`; made if there is none.
     #[inline]
-    fn slot(self: &Arc<Self>, key: &K) -> Arc<Slot<K>> {
+    fn slot(self: &Arc<Self>, key: &K) -> Use<K> {
         self.find(key).unwrap_or_else(|| self.find_or_insert(key))
     }
 
     #[cold]
-    fn find_or_insert(self: &Arc<Self>, key: &K) -> Arc<Slot<K>> {
+    fn find_or_insert(self: &Arc<Self>, key: &K) -> Use<K> {
         // Made before the shard is latched, and if it is not wanted, dropped after: its drop
         // latches the shard itself.
-        let new = Arc::new(Slot {
+        let new = Use(Counted::new(Slot {
             gate: Gate::new(self.planted),
             key: key.clone(),
             shared: Arc::clone(self),
-        });
+        }));
         let name = key.clone();
         point();
         let map = map_latch();
         if self.planted.is(LockFault::LateInsert) {
-            self.slots.insert(name, Arc::downgrade(&new));
+            self.slots.insert(name, Counted::downgrade(&new.0));
             return new;
         }
         let found = match self.slots.entry(name) {
             Entry::Occupied(mut mapped) => {
                 let living = mapped.get().upgrade();
                 if living.is_none() {
-                    mapped.insert(Arc::downgrade(&new));
+                    // The dead slot has not been here since: seeing that it is dead has to be seeing
+                    // all that its users did before, and a failed upgrade orders nothing.
+                    if !self.planted.is(LockFault::WeakInsert) {
+                        fence(Ordering::Acquire);
+                    }
+                    mapped.insert(Counted::downgrade(&new.0));
                 }
                 living
             }
             Entry::Vacant(place) => {
-                place.insert(Arc::downgrade(&new));
+                place.insert(Counted::downgrade(&new.0));
                 None
             }
         };
         drop(map);
-        found.unwrap_or(new)
+        found.map_or(new, Use)
     }
 }
 
 impl<K: Key> Slot<K> {
+    /// Takes the entry of the key away, if it is the one of this slot.
+    fn remove(&self) {
+        let shared = &self.shared;
+        let this: *const Self = self;
+        let map = map_latch();
+        if shared.planted.is(LockFault::OpenRemoval) {
+            let mapped = shared.slots.get(&self.key);
+            let is_own = mapped.is_some_and(|mapped| shared.is_own(&mapped, this));
+            drop(map);
+            point();
+            if !is_own {
+                return;
+            }
+            shared.slots.remove_if(&self.key, |_, _| true);
+        } else {
+            shared
+                .slots
+                .remove_if(&self.key, |_, mapped| shared.is_own(mapped, this));
+        }
+    }
+
     #[inline]
     #[track_caller]
     fn take(&self, wait: LockWait, operation: &'static str) -> Result<(Mark, Held), LockError> {
@@ -189,7 +256,7 @@ impl<K: Key> LockTable<K> {
         Self {
             shared: Arc::new(Shared {
                 rank,
-                slots: DashMap::new(),
+                slots: Shards::new(),
                 planted,
                 #[cfg(test)]
                 faults: tests::Faults::default(),

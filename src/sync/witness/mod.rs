@@ -74,16 +74,16 @@ impl fmt::Display for Edge {
 pub trait Key: Ord + fmt::Display + Clone + Send + Sync + 'static {}
 impl<K: Ord + fmt::Display + Clone + Send + Sync + 'static> Key for K {}
 
-#[cfg(not(debug_assertions))]
+#[cfg(any(loom, not(debug_assertions)))]
 mod blind;
-#[cfg(debug_assertions)]
+#[cfg(all(debug_assertions, not(loom)))]
 mod log;
-#[cfg(debug_assertions)]
+#[cfg(all(debug_assertions, not(loom)))]
 mod watching;
 
-#[cfg(not(debug_assertions))]
+#[cfg(any(loom, not(debug_assertions)))]
 use blind as on;
-#[cfg(debug_assertions)]
+#[cfg(all(debug_assertions, not(loom)))]
 use watching as on;
 
 pub use on::{Held, Lent, Loan, about_to_block, edges, enter, enter_keyed, holds, lend};

@@ -33,11 +33,12 @@ const BANS: [(&str, &str); 3] = [
 const BESIDE: [(&str, &str); 1] = [("fs", "sync")];
 
 /// Crates that only some files may name.
-const DOORS: [(&str, &[&str]); 11] = [
+const DOORS: [(&str, &[&str]); 12] = [
     ("arc_swap", &["src/sync/swap.rs"]),
     ("shuttle", &["src/sync/"]),
     ("parking_lot", &["src/sync/"]),
-    ("dashmap", &["src/lock/table", "src/manager/registry.rs"]),
+    ("loom", &["src/sync/"]),
+    ("dashmap", &["src/sync/mod.rs", "src/manager/registry.rs"]),
     ("rusqlite", &["src/journal/", "src/sandbox/sqlite/"]),
     ("clap", &["src/bin/"]),
     ("clap_complete", &["src/bin/"]),
