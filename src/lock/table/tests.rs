@@ -59,7 +59,12 @@ fn a_handle_pins_its_lock_and_needs_no_table() {
     let table = table();
     let handle = table.handle(&1_u64);
     let same = handle.clone();
-    drop(handle.enter(LockWait::Try, "commit").expect("free"));
+    assert_eq!((handle.key(), same.key()), (&1, &1));
+    let entered = handle.enter(LockWait::Try, "commit").expect("free");
+    assert_eq!(entered.key(), &1);
+    assert!(!is_free(&table, &1));
+    drop(entered);
+    assert!(is_free(&table, &1));
     assert_eq!(table.len(), 1);
     let guard = same.lock(LockWait::Try, "commit").expect("free");
     drop((handle, same));
@@ -128,18 +133,33 @@ fn the_holder_is_named_with_thread_and_operation() {
     assert!(table.is_empty());
 }
 
+fn next_millisecond() {
+    let now = crate::clock::now_unix_ms();
+    while crate::clock::now_unix_ms() == now {
+        std::hint::spin_loop();
+    }
+}
+
 #[test]
 fn a_stamp_says_since_when_and_belongs_to_one_hold() {
     let table = table();
     let handle = table.handle(&7_u64);
     let guard = handle.enter(LockWait::Try, "commit").expect("free");
+    let before = crate::clock::now_unix_ms();
     guard.stamp();
+    let stamped = crate::clock::now_unix_ms();
+    next_millisecond();
     let since = handle.holder().expect("held").since_unix_ms;
-    assert!(since > 0);
-    while crate::clock::now_unix_ms() == since {
-        std::hint::spin_loop();
-    }
+    assert!((before..=stamped).contains(&since), "{since}");
+    next_millisecond();
     assert_eq!(handle.holder().expect("held").since_unix_ms, since);
+    drop(guard);
+    let guard = handle.lock(LockWait::Try, "commit").expect("free");
+    guard.stamp();
+    let stamped = crate::clock::now_unix_ms();
+    next_millisecond();
+    let since = handle.holder().expect("held").since_unix_ms;
+    assert!(since <= stamped, "{since}");
     drop(guard);
     let _guard = handle.enter(LockWait::Try, "commit").expect("free");
     assert!(handle.holder().expect("held").since_unix_ms > since);
