@@ -238,11 +238,14 @@ fn names_that_are_no_names_and_files_that_are_no_files_are_refused() {
 }
 
 #[test]
-fn a_record_that_is_not_ours_names_nobody() {
+fn a_record_that_is_not_ours_names_nobody_and_is_asked_about_again() {
     let home = directory();
     let lease = take(home.path(), LockWait::Try).expect("free");
     lease.file.write_all_at(b"garbage", 0).expect("garbage");
+    let watch = crate::clock::Stopwatch::start();
     let busy = take(home.path(), LockWait::Try).expect_err("held");
+    let asked_for = Duration::from_millis(u64::from(DOUBTS));
+    assert!(watch.elapsed() >= asked_for, "it was asked again first");
     assert!(matches!(busy, LockError::Busy { holder: None, .. }));
 }
 

@@ -48,6 +48,7 @@ fn a_lock_is_made_when_wanted_and_gone_with_its_last_user() {
     assert!(table.is_empty());
     let guard = table.lock(&1_u64, LockWait::Try, "commit").expect("free");
     assert_eq!((guard.key(), table.len()), (&1, 1));
+    assert!(!table.is_empty());
     assert!(!is_free(&table, &1) && is_free(&table, &2));
     drop(guard);
     assert!(table.is_empty());
@@ -138,6 +139,25 @@ fn next_millisecond() {
     while crate::clock::now_unix_ms() == now {
         std::hint::spin_loop();
     }
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn a_handle_counts_those_who_wait() {
+    let table = table();
+    let handle = table.handle(&7_u64);
+    let guard = handle.enter(LockWait::Try, "commit").expect("free");
+    assert_eq!(handle.queued(), 0);
+    let wait = || drop(table.lock(&7, LockWait::Block, "wait").expect("a turn"));
+    thread::scope(|scope| {
+        let waiters = [scope.spawn(wait), scope.spawn(wait)];
+        while handle.queued() != 2 && !waiters.iter().all(|waiter| waiter.is_finished()) {
+            std::thread::yield_now();
+        }
+        assert_eq!(handle.queued(), 2);
+        drop(guard);
+    });
+    assert_eq!(handle.queued(), 0);
 }
 
 #[test]
