@@ -279,7 +279,8 @@ impl Gate {
     }
 }
 
-#[cfg(all(test, not(any(shuttle, loom))))]
+#[cfg(test)]
+#[cfg(not(any(shuttle, loom)))]
 mod tests {
     use super::*;
     use crate::lock::who::mark;
@@ -395,6 +396,21 @@ mod tests {
             gate.leave(hold);
         });
         assert_eq!((gate.seen(), gate.queued()), (None, 0));
+    }
+
+    #[test]
+    fn a_gate_that_became_free_is_taken_by_who_spins_and_by_who_is_about_to_queue() {
+        let gate = Gate::new(Planted::default());
+        let me = mark("me");
+        for wait in [LockWait::Try, LockWait::Block] {
+            gate.take_slowly(me, wait).expect("free");
+            assert_eq!(gate.seen().map(|seen| seen.mark), Some(me));
+            gate.leave(me);
+        }
+        assert!(gate.spin(me), "free");
+        assert_eq!(gate.seen().map(|seen| seen.mark), Some(me));
+        assert!(!gate.spin(mark("other")), "held");
+        gate.leave(me);
     }
 
     #[test]

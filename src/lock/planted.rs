@@ -49,15 +49,12 @@ impl Planted {
         Self { fault: Some(fault) }
     }
 
-    #[cfg(debug_assertions)]
     #[inline]
     pub(super) fn is(self, fault: LockFault) -> bool {
-        self.fault == Some(fault)
-    }
-
-    #[cfg(not(debug_assertions))]
-    #[inline(always)]
-    pub(super) fn is(self, _fault: LockFault) -> bool {
-        false
+        #[cfg(debug_assertions)]
+        let planted = self.fault;
+        #[cfg(not(debug_assertions))]
+        let planted = None;
+        planted == Some(fault)
     }
 }

@@ -76,3 +76,22 @@ pub(crate) fn poll(
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[cfg(not(any(shuttle, loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_polled_wait_asks_less_and_less_often() {
+        let mut attempts = 0;
+        let wait = LockWait::For(Duration::from_millis(60));
+        let polled = poll(wait, || {
+            attempts += 1;
+            Ok(false)
+        });
+        assert!(matches!(polled, Ok(Polled::TimedOut(60..))), "{polled:?}");
+        // At 0, 1, 3, 7, 15, 31, 51 and 60 ms; later if the machine is busy, never earlier.
+        assert!((2..=8).contains(&attempts), "{attempts} attempts");
+    }
+}

@@ -114,7 +114,8 @@ pub(super) fn mark(operation: &'static str) -> Mark {
         #[expect(clippy::indexing_slicing, reason = "the remainder is a place")]
         let place = &me.recent[(address >> 3) % RECENT];
         let (known, length, mark) = place.get();
-        if known == address && length == operation.len() && mark != 0 {
+        // An empty place has the address 0, which no name has.
+        if known == address && length == operation.len() {
             return Mark(mark);
         }
         let mark = new_mark(me, operation);
@@ -186,6 +187,36 @@ mod tests {
         assert_eq!((one.operation(), two.operation()), ("one", "two"));
         let elsewhere = thread::scope(|scope| scope.spawn(|| mark("one")).join());
         assert!(!elsewhere.expect("a mark").same_thread(one));
+    }
+
+    #[test]
+    fn names_that_share_memory_or_a_place_in_the_cache_are_told_apart() {
+        // Slices 64 bytes apart have the same place among the recent ones.
+        let names: &'static str = Box::leak("n".repeat(128).into_boxed_str());
+        let (here, far, short) = (&names[..9], &names[64..74], &names[..8]);
+        let same_length = &names[64..73];
+        for name in [here, far, here, short, here, same_length, far] {
+            assert_eq!(mark(name).operation(), name);
+        }
+        assert_eq!(mark(here), mark(same_length), "the text counts");
+    }
+
+    #[test]
+    fn the_parts_of_a_mark_are_as_wide_as_they_are_said_to_be() {
+        assert_eq!((OPERATION_MASK, THREAD_SHIFT), (0x7FFF, 16));
+        let mark = mark("one");
+        assert_eq!(mark.word() & 1, 0);
+        assert_eq!(mark.word() >> 16, ME.with(|me| me.thread.get()));
+        assert_eq!(Mark(7 << 16).thread(), "thread 7");
+    }
+
+    #[test]
+    fn the_host_is_the_one_that_the_system_names() {
+        let named = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+        assert_eq!(host(), named.trim_end());
+        let holder = mark("one").holder("key".to_owned(), 5);
+        assert_eq!(holder.host, host());
+        assert_eq!((&*holder.key, holder.since_unix_ms), ("key", 5));
     }
 
     #[test]

@@ -126,9 +126,10 @@ impl SandboxManager {
         let Ok(dir) = fs::Dir::open(self.services().places.base()) else {
             return;
         };
-        let view = match dir.probe_reflink() {
-            Ok(true) => "the store's file system can reflink: views are cheap",
-            _ => "the store's file system cannot reflink: views are full copies",
+        let view = if dir.probe_reflink().unwrap_or(false) {
+            "the store's file system can reflink: views are cheap"
+        } else {
+            "the store's file system cannot reflink: views are full copies"
         };
         findings.push(Finding::note(view));
         if let Ok(free) = dir.free_bytes() {

@@ -29,6 +29,9 @@ mod report;
 mod settler;
 #[cfg(feature = "sqlite")]
 mod store;
+#[cfg(test)]
+#[cfg(not(any(shuttle, loom)))]
+mod tests;
 
 pub use doctor::{Finding, Severity};
 pub use gc::{GcOptions, GcReport};
@@ -367,7 +370,7 @@ impl SandboxManager {
         if options.acknowledge == Acknowledge::Settled {
             return Ok(receipt.settled(checkout.settle_now()));
         }
-        if checkout.locked().state() == PlanState::Applied || !receipt.is_repeat() {
+        if checkout.locked().state() == PlanState::Applied {
             drop(checkout);
             self.inner.settler.push(self, slot);
         }

@@ -98,10 +98,11 @@ impl SandboxManager {
         };
         match self.checkout(&slot, taking) {
             Ok(mut checkout) => checkout.locked_mut().recover(),
+            // Only who does not wait is told so.
             Err(PlanFault::Lock {
                 source: LockError::Busy { .. },
                 ..
-            }) if wait == LockWait::Try => Ok(Recovered::Busy),
+            }) => Ok(Recovered::Busy),
             Err(fault) => Err(fault.into()),
         }
     }

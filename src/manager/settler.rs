@@ -61,8 +61,14 @@ impl Settler {
         queue.waiting.len() + usize::from(queue.running)
     }
 
+    /// From now on a thread is at work, for a test that is that thread.
+    #[cfg(test)]
+    pub(super) fn set_running(&self) {
+        self.queue.lock().running = true;
+    }
+
     /// The next plan to settle; without one, the thread has ended as far as anybody can tell.
-    fn next(&self) -> Option<KeyHandle<PlanId>> {
+    pub(super) fn next(&self) -> Option<KeyHandle<PlanId>> {
         let mut queue = self.queue.lock();
         let next = queue.waiting.pop_front();
         if next.is_none() {

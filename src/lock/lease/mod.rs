@@ -158,7 +158,7 @@ struct Door {
 impl Door {
     fn at(locks: &Path, file_name: &str) -> Result<Self, LockError> {
         let path = locks.join(file_name);
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         match open(locks, flags, Mode::empty()) {
             Ok(_) if !is_plain_name(file_name) => Err(LockError::File {
                 path,

@@ -2,6 +2,7 @@ use super::*;
 use crate::lock::identify_holder;
 use crate::sync::thread;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ fn a_second_taker_is_refused_and_told_who_holds_it() {
     assert_eq!(named.as_deref(), Some(&holder));
     drop(lease);
     assert_eq!(Lease::peek(locks, NAME), None);
-    assert!(locks.join(NAME).exists());
+    let left = std::fs::metadata(locks.join(NAME)).expect("the file stays");
+    assert_eq!((left.len(), left.mode() & 0o7777), (0, 0o600));
     drop(take(locks, LockWait::Try).expect("free"));
 }
 
@@ -140,6 +142,59 @@ fn a_look_does_not_make_a_try_fail() {
 }
 
 #[test]
+fn a_refusal_is_certain_if_its_holder_may_be_alive() {
+    let home = directory();
+    let lease = take(home.path(), LockWait::Try).expect("free");
+    let door = Door::at(home.path(), NAME).expect("a directory");
+    let ours = identify_holder("one", "commit");
+    let mut dead = ours.clone();
+    dead.pid = u32::MAX;
+    let mut elsewhere = dead.clone();
+    elsewhere.host.push_str("-two");
+    for (holder, certain) in [(&ours, true), (&dead, false), (&elsewhere, true)] {
+        lease.write(holder).expect("a record");
+        assert_eq!(door.is_certainly_held(), certain, "{holder:?}");
+    }
+    let mut ended = Command::new("true").spawn().expect("a child");
+    assert!(is_running(ended.id()));
+    ended.wait().expect("its end");
+    assert!(!is_running(ended.id()));
+    lease.file.set_len(0).expect("no record");
+    assert!(!door.is_certainly_held());
+}
+
+#[test]
+fn what_is_let_go_is_free_although_a_child_still_has_the_file() {
+    let home = directory();
+    let lease = take(home.path(), LockWait::Try).expect("free");
+    let between_fork_and_exec = lease.file.try_clone().expect("the same open file");
+    drop(lease);
+    let lease = take(home.path(), LockWait::Try).expect("free");
+    drop((lease, between_fork_and_exec));
+    let open = || File::open(home.path()).expect("a directory");
+    let take = || FileLock::acquire(open(), "dir:root", false, LockWait::Try);
+    let lock = take().expect("free");
+    let between_fork_and_exec = lock.file().try_clone().expect("the same open file");
+    assert!(take().is_err(), "held");
+    drop(lock);
+    drop(take().expect("free"));
+    drop(between_fork_and_exec);
+}
+
+#[test]
+fn a_holder_with_a_long_key_is_read_whole_and_an_endless_record_is_not() {
+    let home = directory();
+    let key = "k".repeat(50_000);
+    let holder = identify_holder(&key, "commit");
+    let lease = Lease::acquire(home.path(), NAME, &holder, LockWait::Try).expect("free");
+    assert_eq!(Lease::peek(home.path(), NAME), Some(holder.clone()));
+    let mut record = vec![b' '; 64 * 1024];
+    record.extend(serde_json::to_vec(&holder).expect("a record"));
+    lease.file.write_all_at(&record, 0).expect("a long record");
+    assert_eq!(Lease::peek(home.path(), NAME), None);
+}
+
+#[test]
 fn a_child_does_not_inherit_the_lease() {
     let home = directory();
     let lease = take(home.path(), LockWait::Try).expect("free");
@@ -183,11 +238,14 @@ fn names_that_are_no_names_and_files_that_are_no_files_are_refused() {
 }
 
 #[test]
-fn a_record_that_is_not_ours_names_nobody() {
+fn a_record_that_is_not_ours_names_nobody_and_is_asked_about_again() {
     let home = directory();
     let lease = take(home.path(), LockWait::Try).expect("free");
     lease.file.write_all_at(b"garbage", 0).expect("garbage");
+    let watch = crate::clock::Stopwatch::start();
     let busy = take(home.path(), LockWait::Try).expect_err("held");
+    let asked_for = Duration::from_millis(u64::from(DOUBTS));
+    assert!(watch.elapsed() >= asked_for, "it was asked again first");
     assert!(matches!(busy, LockError::Busy { holder: None, .. }));
 }
 

@@ -48,6 +48,7 @@ fn a_lock_is_made_when_wanted_and_gone_with_its_last_user() {
     assert!(table.is_empty());
     let guard = table.lock(&1_u64, LockWait::Try, "commit").expect("free");
     assert_eq!((guard.key(), table.len()), (&1, 1));
+    assert!(!table.is_empty());
     assert!(!is_free(&table, &1) && is_free(&table, &2));
     drop(guard);
     assert!(table.is_empty());
@@ -59,7 +60,12 @@ fn a_handle_pins_its_lock_and_needs_no_table() {
     let table = table();
     let handle = table.handle(&1_u64);
     let same = handle.clone();
-    drop(handle.enter(LockWait::Try, "commit").expect("free"));
+    assert_eq!((handle.key(), same.key()), (&1, &1));
+    let entered = handle.enter(LockWait::Try, "commit").expect("free");
+    assert_eq!(entered.key(), &1);
+    assert!(!is_free(&table, &1));
+    drop(entered);
+    assert!(is_free(&table, &1));
     assert_eq!(table.len(), 1);
     let guard = same.lock(LockWait::Try, "commit").expect("free");
     drop((handle, same));
@@ -128,18 +134,52 @@ fn the_holder_is_named_with_thread_and_operation() {
     assert!(table.is_empty());
 }
 
+fn next_millisecond() {
+    let now = crate::clock::now_unix_ms();
+    while crate::clock::now_unix_ms() == now {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn a_handle_counts_those_who_wait() {
+    let table = table();
+    let handle = table.handle(&7_u64);
+    let guard = handle.enter(LockWait::Try, "commit").expect("free");
+    assert_eq!(handle.queued(), 0);
+    let wait = || drop(table.lock(&7, LockWait::Block, "wait").expect("a turn"));
+    thread::scope(|scope| {
+        let waiters = [scope.spawn(wait), scope.spawn(wait)];
+        while handle.queued() != 2 && !waiters.iter().all(|waiter| waiter.is_finished()) {
+            std::thread::yield_now();
+        }
+        assert_eq!(handle.queued(), 2);
+        drop(guard);
+    });
+    assert_eq!(handle.queued(), 0);
+}
+
 #[test]
 fn a_stamp_says_since_when_and_belongs_to_one_hold() {
     let table = table();
     let handle = table.handle(&7_u64);
     let guard = handle.enter(LockWait::Try, "commit").expect("free");
+    let before = crate::clock::now_unix_ms();
     guard.stamp();
+    let stamped = crate::clock::now_unix_ms();
+    next_millisecond();
     let since = handle.holder().expect("held").since_unix_ms;
-    assert!(since > 0);
-    while crate::clock::now_unix_ms() == since {
-        std::hint::spin_loop();
-    }
+    assert!((before..=stamped).contains(&since), "{since}");
+    next_millisecond();
     assert_eq!(handle.holder().expect("held").since_unix_ms, since);
+    drop(guard);
+    let guard = handle.lock(LockWait::Try, "commit").expect("free");
+    guard.stamp();
+    let stamped = crate::clock::now_unix_ms();
+    next_millisecond();
+    let since = handle.holder().expect("held").since_unix_ms;
+    assert!(since <= stamped, "{since}");
     drop(guard);
     let _guard = handle.enter(LockWait::Try, "commit").expect("free");
     assert!(handle.holder().expect("held").since_unix_ms > since);
