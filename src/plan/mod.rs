@@ -42,9 +42,6 @@ pub use receipt::{
     summary,
 };
 
-/// Least time between two progress events of one step, in milliseconds.
-const PROGRESS_EVERY_MS: u64 = 50;
-
 /// What a plan needs from below.
 #[derive(Debug)]
 pub(crate) struct Services {
@@ -95,8 +92,7 @@ impl Services {
         let observer = |progress: Progress| {
             let now = crate::clock::now_unix_ms();
             let last = told.load(Ordering::Relaxed);
-            let ended = progress.total > 0 && progress.done >= progress.total;
-            if !ended && now.saturating_sub(last) < PROGRESS_EVERY_MS {
+            if !event::is_due(progress, last, now) {
                 return;
             }
             told.store(now, Ordering::Relaxed);
@@ -409,7 +405,7 @@ impl Services {
         }
         if record.volatile {
             let text = if record.owner == self.instance {
-                "the value was lost with the sandbox that held it"
+                "the value is with the one who works on the plan, or went with its sandbox"
             } else {
                 "the value lives, or lived, in another process"
             };

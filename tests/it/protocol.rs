@@ -1,0 +1,181 @@
+//! The protocol of one plan in detail: what is read again, what is told, what a failure leaves.
+
+use crate::support::plan;
+use crate::support::scripted::{Scripted, ScriptedKind, World};
+use planbox::{
+    Acknowledge, CommitOptions, Explain as _, Fault, LockWait, ParticipantError, PlanState,
+    SandboxManager, Value, VersionRegister,
+};
+use std::sync::Arc;
+
+/// A world of numbers, and a store that any number of managers open.
+struct Home {
+    world: Arc<World>,
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self {
+            world: World::new(),
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn manager(&self) -> SandboxManager {
+        SandboxManager::builder()
+            .kind(Arc::new(ScriptedKind(Arc::clone(&self.world))))
+            .store(self.dir.path().join("store"))
+            .open()
+            .unwrap()
+    }
+
+    /// Opens the numbers called `ids` in the plan `p`.
+    fn open(&self, manager: &SandboxManager, ids: &[&str]) {
+        for id in ids {
+            let number = Scripted::new(&self.world, id);
+            manager.open_sandbox(&plan("p"), number).unwrap();
+        }
+    }
+
+    /// Each of these steps fails from now on, and no other.
+    fn fails(&self, steps: &'static [(&'static str, &'static str, Fault)]) {
+        self.world.hook(move |step, id| {
+            let fault = steps.iter().find(|one| (one.0, one.1) == (step, id));
+            fault.map_or(Ok(()), |one| Err(ParticipantError::new(one.2, "planted")))
+        });
+    }
+}
+
+fn state(manager: &SandboxManager) -> PlanState {
+    manager.status(&plan("p")).unwrap().state
+}
+
+#[test]
+fn what_another_manager_added_meanwhile_is_committed_and_a_live_value_is_kept() {
+    let home = Home::new();
+    let (first, second) = (home.manager(), home.manager());
+    let register = VersionRegister::new("v1", 1);
+    home.open(&first, &["x"]);
+    let value = first
+        .open_sandbox(&plan("p"), Value::of(&register))
+        .unwrap();
+    value.set("v2", 2).unwrap();
+    home.open(&second, &["y"]);
+    let receipt = first.commit_all(&plan("p")).unwrap();
+    assert_eq!(receipt.resources().len(), 3);
+    assert_eq!((home.world.real("x"), home.world.real("y")), (1, 1));
+    assert_eq!(register.snapshot().version(), "v2");
+}
+
+#[test]
+fn a_plan_without_sandboxes_takes_no_room_in_this_process() {
+    let home = Home::new();
+    let manager = home.manager();
+    drop(manager.hold(&plan("p"), "test").unwrap());
+    assert_eq!(state(&manager), PlanState::Open);
+    assert_eq!(manager.stats().live_plans, 0);
+    home.open(&manager, &["x"]);
+    assert_eq!(manager.stats().live_plans, 1);
+}
+
+#[test]
+fn a_value_that_cannot_be_seen_is_said_to_be_here_or_in_another_process() {
+    let home = Home::new();
+    let (here, elsewhere) = (home.manager(), home.manager());
+    let register = VersionRegister::new("v1", 1);
+    let hold = {
+        let mut hold = here.hold(&plan("p"), "test").unwrap();
+        hold.open_sandbox(Value::of(&register)).unwrap();
+        hold
+    };
+    let unseen = |manager: &SandboxManager| {
+        std::thread::scope(|scope| {
+            let diff = scope.spawn(|| manager.diff(&plan("p")).unwrap());
+            diff.join().unwrap().unseen[0].1.clone()
+        })
+    };
+    assert!(unseen(&here).contains("is with the one who works on the plan"));
+    assert!(unseen(&elsewhere).contains("in another process"));
+    drop(hold);
+}
+
+#[test]
+fn a_take_back_that_meets_a_foreign_change_is_a_hazard_and_its_story_is_kept() {
+    let home = Home::new();
+    let manager = home.manager();
+    home.open(&manager, &["x", "y", "z"]);
+    home.fails(&[
+        ("apply", "y", Fault::Denied),
+        ("take_back", "x", Fault::Hazard),
+        ("take_back", "z", Fault::Io),
+    ]);
+    let error = manager.commit_all(&plan("p")).unwrap_err();
+    assert_eq!(error.code(), "hazard", "the worse failure is told: {error}");
+    assert_eq!(error.resource().unwrap().as_str(), "x");
+    assert_eq!(state(&manager), PlanState::Hazard);
+    let log = manager.log(Some(&plan("p"))).unwrap();
+    let noted = log.iter().find(|entry| entry.event == "hazard").unwrap();
+    assert!(noted.detail.contains(r#""code":"hazard""#), "{noted:?}");
+    assert!(noted.detail.contains("planted"), "{noted:?}");
+    home.fails(&[("take_back", "x", Fault::Hazard)]);
+    manager.recover_plan(&plan("p")).unwrap_err();
+    assert_eq!(state(&manager), PlanState::Hazard, "still in the way");
+    home.fails(&[]);
+    manager.recover_plan(&plan("p")).unwrap();
+    assert_eq!(state(&manager), PlanState::Open);
+    assert_eq!(home.world.real("x"), 0);
+}
+
+#[test]
+fn commit_options_keep_everything_that_was_asked_for() {
+    let options = CommitOptions::default();
+    assert_eq!(options.acknowledge, Acknowledge::Applied);
+    let options = options
+        .acknowledge(Acknowledge::Settled)
+        .wait(LockWait::Try);
+    assert_eq!(options.acknowledge, Acknowledge::Settled);
+    assert_eq!(options.wait, LockWait::Try);
+    let options = options.acknowledge(Acknowledge::Applied);
+    assert_eq!(options.wait, LockWait::Try);
+    assert_eq!(options.acknowledge, Acknowledge::Applied);
+}
+
+#[test]
+fn a_commit_that_failed_or_was_taken_back_leaves_no_seal_behind() {
+    let home = Home::new();
+    let manager = home.manager();
+    home.open(&manager, &["x", "y"]);
+    let unsealed_since = |before: usize| home.world.count("unseal") - before;
+    // Each commit throws away what an earlier one left, then what it made itself.
+    home.world.set_real("x", 9);
+    manager.commit_all(&plan("p")).unwrap_err();
+    assert_eq!(unsealed_since(0), 4, "after a conflict");
+    assert_eq!(manager.check(&plan("p")).unwrap().conflicts.len(), 1);
+    assert_eq!(unsealed_since(0), 8, "after a check");
+    home.world.set_real("x", 0);
+    home.fails(&[("apply", "y", Fault::Denied)]);
+    manager.commit_all(&plan("p")).unwrap_err();
+    assert_eq!(unsealed_since(0), 12, "after a take-back");
+    home.fails(&[]);
+    manager.commit_all(&plan("p")).unwrap();
+    assert_eq!(unsealed_since(0), 14, "a commit keeps its seal");
+}
+
+#[test]
+fn what_the_caller_sealed_stays_sealed_through_conflicts_and_checks() {
+    let home = Home::new();
+    let manager = home.manager();
+    home.open(&manager, &["x", "y"]);
+    manager.seal(&plan("p")).unwrap();
+    let before = home.world.count("unseal");
+    home.world.set_real("x", 9);
+    manager.commit_all(&plan("p")).unwrap_err();
+    assert_eq!(manager.check(&plan("p")).unwrap().conflicts.len(), 1);
+    home.world.set_real("x", 0);
+    assert!(manager.check(&plan("p")).unwrap().conflicts.is_empty());
+    assert_eq!(home.world.count("unseal"), before);
+    assert_eq!(state(&manager), PlanState::Sealed);
+    manager.commit_all(&plan("p")).unwrap();
+    assert_eq!(home.world.count("unseal"), before);
+}
