@@ -79,10 +79,6 @@ impl EventHub {
             )
         });
     }
-
-    pub(crate) fn is_listened_to(&self) -> bool {
-        !self.subscribers.lock().is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use crate::support::plan;
 use crate::support::scripted::{Scripted, ScriptedKind, World};
 use planbox::{
     Acknowledge, CommitOptions, Explain as _, Fault, LockWait, ParticipantError, PlanState,
-    SandboxManager, Value, VersionRegister,
+    ResourceKey, SandboxManager, Value, VersionRegister,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A world of numbers, and a store that any number of managers open.
 struct Home {
@@ -178,4 +178,49 @@ fn what_the_caller_sealed_stays_sealed_through_conflicts_and_checks() {
     assert_eq!(state(&manager), PlanState::Sealed);
     manager.commit_all(&plan("p")).unwrap();
     assert_eq!(home.world.count("unseal"), before);
+}
+
+#[test]
+fn a_key_that_one_resource_shares_and_another_does_not_is_locked_alone() {
+    for (guards, locks) in [
+        ([("x", true), ("y", false)], 1),
+        ([("x", false), ("y", true)], 1),
+        ([("x", false), ("y", false)], 1),
+        ([("x", true), ("y", true)], 0),
+    ] {
+        let home = Home::new();
+        let manager = home.manager();
+        home.open(&manager, &["x", "y"]);
+        for (id, shared) in guards {
+            let key = ResourceKey::new("test", "both name it");
+            home.world.guard(id, key, shared);
+        }
+        let (seen, inner) = (Arc::new(Mutex::new(Vec::new())), manager.clone());
+        let held = Arc::clone(&seen);
+        home.world.hook(move |step, _| {
+            if step == "prepare" {
+                held.lock().unwrap().push(inner.stats().resource_locks);
+            }
+            Ok(())
+        });
+        manager.commit_all(&plan("p")).unwrap();
+        assert_eq!(*seen.lock().unwrap(), [locks, locks], "{guards:?}");
+    }
+}
+
+#[test]
+fn a_receipt_says_whether_the_plan_is_settled_when_it_is_given() {
+    let home = Home::new();
+    let manager = home.manager();
+    home.open(&manager, &["x"]);
+    let options = CommitOptions::default();
+    let mut hold = manager.hold(&plan("p"), "test").unwrap();
+    let first = hold.commit_all(&options).unwrap();
+    let second = hold.commit_all(&options).unwrap();
+    assert_eq!((first.is_repeat(), first.is_settled()), (false, false));
+    assert_eq!((second.is_repeat(), second.is_settled()), (true, false));
+    let settled = options.acknowledge(Acknowledge::Settled);
+    assert!(hold.commit_all(&settled).unwrap().is_settled());
+    let last = hold.commit_all(&options).unwrap();
+    assert!(last.is_repeat() && last.is_settled() && last == first);
 }
