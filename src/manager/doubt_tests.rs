@@ -13,7 +13,7 @@ use crate::sandbox::Value;
 use crate::state::PlanState;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 /// What becomes of the next decision.
 const HEALTHY: u8 = 0;
@@ -33,6 +33,8 @@ struct Failing {
     next: AtomicU8,
     /// How often somebody asked for the sandboxes of a plan.
     reads: AtomicUsize,
+    /// The decisions are not found any more.
+    hides: AtomicBool,
 }
 
 impl Failing {
@@ -137,6 +139,9 @@ impl JournalStore for Failing {
         self.inner.sandboxes(plan)
     }
     fn decision(&self, plan: &PlanId) -> Journaled<Option<Decision>> {
+        if self.hides.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
         self.inner.decision(plan)
     }
     fn receipt(&self, plan: &PlanId) -> Journaled<Option<String>> {
@@ -166,6 +171,7 @@ fn manager_over(next: u8) -> (SandboxManager, Arc<Failing>) {
         inner: MemoryJournal::new(),
         next: AtomicU8::new(next),
         reads: AtomicUsize::new(0),
+        hides: AtomicBool::new(false),
     });
     let places = Places::new(PathBuf::from("/nonexistent/planbox"), "test".to_owned());
     let store: Arc<dyn JournalStore> = Arc::<Failing>::clone(&journal);
@@ -222,7 +228,10 @@ fn a_decision_that_reached_the_disk_is_carried_out_by_recover() {
         Recovered::Completed
     );
     assert_eq!(register.snapshot().version(), "2");
-    assert!(manager.commit_all(&plan).expect("committed").is_repeat());
+    let receipt = manager.commit_all(&plan).expect("committed");
+    assert!(receipt.is_repeat());
+    let applied = receipt.resources().iter().map(|one| one.applied);
+    assert!(applied.eq([true]), "the value is alive: {receipt}");
 }
 
 #[test]
@@ -341,4 +350,27 @@ fn a_plan_that_nobody_else_worked_on_is_read_once_at_most() {
     manager.commit_all(&plan).expect("commits");
     manager.settle();
     assert_eq!(reads(), 0, "what the manager kept is what the journal says");
+}
+
+#[test]
+fn a_decided_plan_without_a_decision_is_left_alone() {
+    let (manager, journal) = manager_over(FAILS_AT_THE_RECEIPT);
+    let plan = PlanId::new("torn").expect("printable");
+    let register = VersionRegister::new("1", 1);
+    let value = manager.open_sandbox(&plan, Value::of(&register));
+    value.expect("opens").set("2", 2).expect("is open");
+    manager.commit_all(&plan).expect_err("the device fails");
+    journal.hides.store(true, Ordering::SeqCst);
+    let error = manager
+        .recover_plan(&plan)
+        .expect_err("not as it should be");
+    assert_eq!(error.code(), "wrong-state", "{error}");
+    let status = manager.status(&plan).expect("is there");
+    assert_eq!(status.state, PlanState::Committing);
+    assert_eq!(status.sandboxes.len(), 1, "nothing is removed");
+    journal.hides.store(false, Ordering::SeqCst);
+    assert_eq!(
+        manager.recover_plan(&plan).expect("found again"),
+        Recovered::Completed
+    );
 }

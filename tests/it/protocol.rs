@@ -3,9 +3,10 @@
 use crate::support::plan;
 use crate::support::scripted::{Scripted, ScriptedKind, World};
 use planbox::{
-    Acknowledge, CommitOptions, Explain as _, Fault, LockWait, ParticipantError, PlanState,
-    ResourceKey, SandboxManager, Value, VersionRegister,
+    Acknowledge, CommitOptions, Directory, Explain as _, Fault, LockWait, ParticipantError,
+    PlanState, Recovered, ResourceKey, SandboxManager, Value, VersionRegister,
 };
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 /// A world of numbers, and a store that any number of managers open.
@@ -223,4 +224,170 @@ fn a_receipt_says_whether_the_plan_is_settled_when_it_is_given() {
     assert!(hold.commit_all(&settled).unwrap().is_settled());
     let last = hold.commit_all(&options).unwrap();
     assert!(last.is_repeat() && last.is_settled() && last == first);
+}
+
+#[test]
+fn a_resource_that_would_change_another_one_of_its_plan_is_refused() {
+    for (other, shared, code) in [
+        ("y", false, Some("refused")),
+        ("y", true, None),
+        ("x", false, None),
+        ("z", false, None),
+    ] {
+        let home = Home::new();
+        let manager = home.manager();
+        home.open(&manager, &["x", "y"]);
+        home.world
+            .guard("x", ResourceKey::new("scripted", other), shared);
+        let error = manager.commit_all(&plan("p")).err();
+        assert_eq!(error.as_ref().map(|e| e.code()), code, "{other} {shared}");
+        if let Some(error) = error {
+            assert_eq!(error.resource().unwrap().as_str(), "x");
+            assert_eq!(home.world.count("prepare"), 0);
+        }
+    }
+}
+
+#[test]
+fn several_participants_with_files_run_side_by_side_and_one_on_the_thread_of_the_caller() {
+    for (files, values, threads) in [(1, 0, 1), (0, 2, 1), (1, 1, 1), (2, 0, 2), (2, 1, 3)] {
+        let home = Home::new();
+        let manager = home.manager();
+        for index in 0..files + values {
+            let number = Scripted::new(&home.world, &format!("n{index}"));
+            let number = if index < files {
+                number
+            } else {
+                number.volatile()
+            };
+            manager.open_sandbox(&plan("p"), number).unwrap();
+        }
+        let seen = Arc::new(Mutex::new(HashSet::new()));
+        let ids = Arc::clone(&seen);
+        home.world.hook(move |step, _| {
+            if step == "prepare" {
+                ids.lock().unwrap().insert(std::thread::current().id());
+            }
+            Ok(())
+        });
+        manager.commit_all(&plan("p")).unwrap();
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), threads, "{files} with files, {values} without");
+        assert_eq!(seen.contains(&std::thread::current().id()), threads == 1);
+    }
+}
+
+#[test]
+fn what_a_participant_said_in_its_panic_is_told() {
+    for (says, text) in [
+        ("words", "fixed words"),
+        ("format", "the number 7"),
+        ("value", "without a message"),
+    ] {
+        let home = Home::new();
+        let manager = home.manager();
+        home.open(&manager, &["x"]);
+        home.world.hook(move |step, _| match (step, says) {
+            ("seal", "words") => panic!("fixed words"),
+            ("seal", "format") => panic!("the number {}", step.len() + 3),
+            ("seal", _) => std::panic::panic_any(7_u8),
+            _ => Ok(()),
+        });
+        let error = manager.commit_all(&plan("p")).unwrap_err();
+        assert_eq!(error.code(), "panicked");
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
+#[test]
+fn a_manager_in_memory_leaves_no_files_and_one_beside_it_finds_the_same_places() {
+    let real = tempfile::tempdir().unwrap();
+    let manager = SandboxManager::in_memory();
+    let here = manager
+        .open_sandbox(&plan("p"), Directory::at(real.path()))
+        .unwrap();
+    #[cfg(debug_assertions)]
+    {
+        let beside = SandboxManager::builder().in_memory_beside(&manager);
+        let there = beside
+            .open_sandbox(&plan("p"), Directory::at(real.path()))
+            .unwrap();
+        assert_eq!((there.token(), there.path()), (here.token(), here.path()));
+    }
+    let base = here
+        .path()
+        .ancestors()
+        .find(|path| path.parent() == Some(&std::env::temp_dir()));
+    let base = base.unwrap().to_owned();
+    assert!(base.exists());
+    drop(manager);
+    assert!(!base.exists());
+}
+
+#[test]
+fn a_plan_that_was_done_but_not_swept_is_swept_by_a_recovery() {
+    let home = Home::new();
+    let manager = home.manager();
+    home.open(&manager, &["x"]);
+    home.fails(&[("discard", "x", Fault::Denied)]);
+    let options = CommitOptions::default().acknowledge(Acknowledge::Settled);
+    let receipt = manager.commit_all_with(&plan("p"), &options).unwrap();
+    assert!(!receipt.is_settled());
+    assert_eq!(state(&manager), PlanState::Done);
+    assert_eq!(manager.sandboxes(&plan("p")).unwrap().len(), 1);
+    home.fails(&[]);
+    assert_eq!(
+        manager.recover_plan(&plan("p")).unwrap(),
+        Recovered::Removed
+    );
+    assert!(manager.sandboxes(&plan("p")).unwrap().is_empty());
+    assert_eq!(
+        manager.recover_plan(&plan("p")).unwrap(),
+        Recovered::Nothing
+    );
+    let error = manager.rollback_all(&plan("p")).unwrap_err();
+    assert!(error.to_string().contains("it is committed"), "{error}");
+}
+
+#[test]
+fn what_a_power_cut_undid_of_an_applied_plan_is_applied_again() {
+    let home = Home::new();
+    let manager = home.manager();
+    home.open(&manager, &["x", "y"]);
+    // The hold leaves the plan applied: nobody settles it.
+    let mut hold = manager.hold(&plan("p"), "test").unwrap();
+    hold.commit_all(&CommitOptions::default()).unwrap();
+    drop(hold);
+    assert_eq!(state(&manager), PlanState::Applied);
+    home.world.set_real("x", 0);
+    assert_eq!(
+        manager.recover_plan(&plan("p")).unwrap(),
+        Recovered::Completed
+    );
+    assert_eq!((home.world.real("x"), home.world.real("y")), (1, 1));
+    assert_eq!(state(&manager), PlanState::Done);
+}
+
+#[test]
+fn only_a_foreign_change_makes_a_failing_take_back_a_hazard() {
+    let home = Home::new();
+    let manager = home.manager();
+    home.open(&manager, &["x", "y"]);
+    home.fails(&[("apply", "y", Fault::Denied), ("take_back", "x", Fault::Io)]);
+    assert_eq!(
+        manager.commit_all(&plan("p")).unwrap_err().code(),
+        "in-doubt"
+    );
+    home.fails(&[("take_back", "x", Fault::Io)]);
+    manager.recover_plan(&plan("p")).unwrap_err();
+    assert_eq!(state(&manager), PlanState::Aborting);
+    home.fails(&[("take_back", "x", Fault::Hazard)]);
+    manager.recover_plan(&plan("p")).unwrap_err();
+    assert_eq!(state(&manager), PlanState::Hazard);
+    home.fails(&[]);
+    manager.recover_plan(&plan("p")).unwrap();
+    assert_eq!(
+        (state(&manager), home.world.real("x")),
+        (PlanState::Open, 0)
+    );
 }
