@@ -50,7 +50,9 @@ impl SandboxManager {
         self.services().journal.revive()?;
         for record in self.services().journal.plans()? {
             let at_rest = match record.state {
-                PlanState::Open | PlanState::Sealed => true,
+                PlanState::Open | PlanState::Sealed => {
+                    !self.inner.registry.is_doubtful(&record.plan)
+                }
                 PlanState::Done | PlanState::Aborted => {
                     self.services().journal.sandboxes(&record.plan)?.is_empty()
                 }

@@ -43,6 +43,14 @@ impl Registry {
         );
     }
 
+    /// True if a commit of `plan` in this process ended in doubt, and nobody took the plan since.
+    pub(super) fn is_doubtful(&self, plan: &PlanId) -> bool {
+        let mut plans = self.plans.write();
+        plans
+            .get_mut(plan)
+            .is_some_and(|body| body.get_mut().doubtful)
+    }
+
     /// How many plans have live sandboxes here.
     pub(super) fn len(&self) -> usize {
         self.plans.read().len()

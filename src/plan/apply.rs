@@ -184,8 +184,13 @@ impl Locked {
         self.back_to_work(PlanEvent::TakenBack, "taken-back")
     }
 
-    /// Removes the staging of every participant.
-    pub(super) fn unseal_all(&mut self) {
+    /// Lets go of what a commit that came to nothing prepared: the staging of every participant, or
+    /// only what it holds on to if the caller had sealed the plan.
+    pub(super) fn let_go(&mut self) {
+        if self.sealed_before {
+            self.stand_down();
+            return;
+        }
         let plan = self.plan.clone();
         for (name, outcome) in each(&plan, self.seats(), &|_, sandbox| sandbox.unseal()) {
             if let Err(error) = outcome {

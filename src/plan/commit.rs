@@ -277,7 +277,7 @@ impl Locked {
     }
 
     /// No decision follows: every participant lets go of what its prepare holds on to.
-    fn stand_down(&mut self) {
+    pub(super) fn stand_down(&mut self) {
         let plan = self.plan.clone();
         for (name, sandbox) in self.seats() {
             let done = call(&plan, || {

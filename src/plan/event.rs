@@ -2,6 +2,7 @@
 
 use crate::error::Stage;
 use crate::id::{PlanId, ResourceName};
+use crate::sandbox::Progress;
 use crate::state::PlanState;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use crate::sync::{Mutex, Rank};
@@ -9,6 +10,16 @@ use serde::Serialize;
 
 /// How many events a subscriber may lag behind before the newest are dropped.
 pub const EVENT_BACKLOG: usize = 1024;
+
+/// Least time between two progress events of one step, in milliseconds.
+const PROGRESS_EVERY_MS: u64 = 50;
+
+/// True if subscribers hear of `progress` at `now_ms`, having heard of the same step at `last_ms`.
+/// The end of a step is always told.
+pub(super) fn is_due(progress: Progress, last_ms: u64, now_ms: u64) -> bool {
+    let ended = progress.total > 0 && progress.done >= progress.total;
+    ended || now_ms.saturating_sub(last_ms) >= PROGRESS_EVERY_MS
+}
 
 /// Something that happened to a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -68,8 +79,23 @@ impl EventHub {
             )
         });
     }
+}
 
-    pub(crate) fn is_listened_to(&self) -> bool {
-        !self.subscribers.lock().is_empty()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(done: u64, total: u64, after_ms: u64) -> bool {
+        let unit = "bytes";
+        is_due(Progress { done, total, unit }, 1_000, 1_000 + after_ms)
+    }
+
+    #[test]
+    fn progress_is_told_every_fifty_milliseconds_and_at_the_end() {
+        assert!(!due(1, 3, 0) && !due(2, 3, 49));
+        assert!(due(1, 3, 50) && due(2, 3, 51));
+        assert!(due(3, 3, 0) && due(4, 3, 0), "the end, whenever it is");
+        assert!(!due(7, 0, 49), "a step of unknown length has no end");
+        assert!(due(7, 0, 50));
     }
 }

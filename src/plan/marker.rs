@@ -153,12 +153,14 @@ impl Locked {
     ) -> Result<(), PlanFault> {
         let word = (word, "");
         if self.sealed_before {
-            return self.record_step(event, word, Durability::Flushed);
+            self.record_step(event, word, Durability::Flushed)?;
+            self.let_go();
+            return Ok(());
         }
         self.step(event)?;
         self.record_step(PlanEvent::Reopen, word, Durability::Flushed)?;
         crash::point("takeback.noted");
-        self.unseal_all();
+        self.let_go();
         self.keep_records()
     }
 }

@@ -42,9 +42,6 @@ pub use receipt::{
     summary,
 };
 
-/// Least time between two progress events of one step, in milliseconds.
-const PROGRESS_EVERY_MS: u64 = 50;
-
 /// What a plan needs from below.
 #[derive(Debug)]
 pub(crate) struct Services {
@@ -95,8 +92,7 @@ impl Services {
         let observer = |progress: Progress| {
             let now = crate::clock::now_unix_ms();
             let last = told.load(Ordering::Relaxed);
-            let ended = progress.total > 0 && progress.done >= progress.total;
-            if !ended && now.saturating_sub(last) < PROGRESS_EVERY_MS {
+            if !event::is_due(progress, last, now) {
                 return;
             }
             told.store(now, Ordering::Relaxed);
@@ -111,11 +107,7 @@ impl Services {
                 unit,
             });
         };
-        if self.events.is_listened_to() {
-            f(&Work::new(&observer, cancelled))
-        } else {
-            f(&Work::new(&|_| (), cancelled))
-        }
+        f(&Work::new(&observer, cancelled))
     }
 }
 
@@ -137,6 +129,8 @@ pub(crate) struct Body {
     /// The epoch of the last taking by this process: if the next one is not the very next epoch,
     /// somebody else was there and the sandboxes are read again.
     pub(crate) epoch: u64,
+    /// The last taking ended in doubt: the sandboxes hold on to what they prepared.
+    pub(crate) doubtful: bool,
     pub(crate) participants: BTreeMap<ResourceName, Participant>,
 }
 
@@ -223,8 +217,14 @@ impl Locked {
 
     /// Brings in what the manager kept of the plan, if it still is what the journal says.
     pub(crate) fn check_in_body(&mut self, body: Body) {
-        if body.generation == self.record.generation {
-            self.body = body;
+        if body.generation != self.record.generation {
+            return;
+        }
+        let doubtful = body.doubtful;
+        self.body = body;
+        if doubtful && matches!(self.state, PlanState::Open | PlanState::Sealed) {
+            tracing::info!(plan.id = %self.plan, "plan.undecided");
+            self.let_go();
         }
     }
 
@@ -233,6 +233,7 @@ impl Locked {
         let mut body = std::mem::take(&mut self.body);
         body.generation = self.record.generation;
         body.epoch = self.record.epoch.0;
+        body.doubtful = self.state == PlanState::InDoubt;
         (!self.state.is_terminal() && !body.participants.is_empty()).then_some(body)
     }
 
@@ -409,7 +410,7 @@ impl Services {
         }
         if record.volatile {
             let text = if record.owner == self.instance {
-                "the value was lost with the sandbox that held it"
+                "the value is with the one who works on the plan, or went with its sandbox"
             } else {
                 "the value lives, or lived, in another process"
             };

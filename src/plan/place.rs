@@ -96,3 +96,59 @@ fn remove_below(parent: &Path, name: &OsStr) -> Outcome<()> {
         Err(error) => Err(failed(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> (PlanId, ResourceName) {
+        let plan = PlanId::new("p").expect("printable");
+        (plan, ResourceName::new("r").expect("printable"))
+    }
+
+    #[test]
+    fn what_was_made_is_removed_and_removing_it_again_is_nothing() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let places = Places::new(home.path().join("plans"), "store".to_owned());
+        let (plan, name) = names();
+        let place = places.of(&plan, 1, &name);
+        places.remove(&place).expect("there is nothing");
+        for _ in 0..2 {
+            places.make(&place).expect("is made");
+            let rest = std::fs::read_dir(&place.dir).expect("is there");
+            assert_eq!(rest.count(), 0, "made empty");
+            std::fs::create_dir(place.dir.join("work")).expect("is writable");
+        }
+        places.remove(&place).expect("is removed");
+        assert!(!place.dir.exists() && places.plan_dir(&plan).exists());
+        places.remove_plan(&plan).expect("is removed");
+        assert!(!places.plan_dir(&plan).exists() && places.base().exists());
+        places.remove_all().expect("is removed");
+        assert!(!places.base().exists() && home.path().exists());
+        places.remove_all().expect("there is nothing");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_looked_into_is_not_taken_for_removed() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let places = Places::new(home.path().to_owned(), "store".to_owned());
+        let (plan, name) = names();
+        std::fs::File::create(places.plan_dir(&plan)).expect("is writable");
+        let place = places.of(&plan, 1, &name);
+        let error = places.remove(&place).expect_err("a file is in the way");
+        assert!(error.to_string().contains("could not remove"), "{error}");
+        assert!(places.make(&place).is_err());
+    }
+
+    #[test]
+    fn every_life_of_a_plan_and_every_store_has_tokens_of_its_own() {
+        let (plan, name) = names();
+        let token = |store: &str, generation| {
+            let places = Places::new(PathBuf::from("/nowhere"), store.to_owned());
+            places.of(&plan, generation, &name).token
+        };
+        assert_eq!(token("a", 1), token("a", 1));
+        assert_ne!(token("a", 1), token("a", 2));
+        assert_ne!(token("a", 1), token("b", 1));
+    }
+}

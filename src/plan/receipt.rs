@@ -265,3 +265,89 @@ pub enum Recovered {
     /// Another process holds the plan; it is alive and will finish by itself.
     Busy,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Change;
+
+    fn changes(entries: &[(Action, u64)], unlisted: u64) -> Changes {
+        let mut changes = Changes::default();
+        let entries = entries.iter();
+        let entries = entries.map(|(action, bytes)| Change::new("a", *action, "file", *bytes));
+        changes.entries.extend(entries);
+        changes.unlisted = unlisted;
+        changes
+    }
+
+    fn body(epoch: u64, changes: Changes) -> ReceiptBody {
+        ReceiptBody {
+            plan: PlanId::new("p").expect("printable"),
+            outcome: CommitOutcome::Committed,
+            epoch: Epoch(epoch),
+            decided_unix_ms: 0,
+            resources: vec![ResourceReceipt {
+                name: ResourceName::new("site").expect("printable"),
+                kind: "dir".to_owned(),
+                target: "/real".to_owned(),
+                view: "copy".to_owned(),
+                applied: true,
+                changes,
+                digest: String::new(),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_summary_tells_what_is_not_zero() {
+        let (added, removed) = ((Action::Added, 1), (Action::Removed, 0));
+        assert_eq!(summary(&changes(&[], 0)), "unchanged");
+        assert_eq!(summary(&changes(&[added], 0)), "1 added, 1 byte");
+        assert_eq!(summary(&changes(&[removed], 0)), "1 removed");
+        assert_eq!(
+            summary(&changes(
+                &[added, added, (Action::Modified, 40), removed],
+                3
+            )),
+            "2 added, 1 modified, 1 removed, 42 bytes, 3 more not listed"
+        );
+    }
+
+    #[test]
+    fn a_receipt_is_shown_with_every_resource() {
+        let shown = Receipt::first(body(1, changes(&[(Action::Added, 1)], 0))).to_string();
+        assert_eq!(shown, "plan p: committed\n  site (/real): 1 added, 1 byte");
+        let again = Receipt::repeated(body(1, changes(&[], 0)), true).to_string();
+        assert_eq!(
+            again,
+            "plan p: already committed\n  site (/real): unchanged"
+        );
+    }
+
+    #[test]
+    fn receipts_are_equal_if_they_say_the_same() {
+        let first = Receipt::first(body(1, changes(&[], 0)));
+        assert_eq!(first, Receipt::repeated(body(1, changes(&[], 0)), true));
+        assert_ne!(first, Receipt::first(body(2, changes(&[], 0))));
+    }
+
+    #[test]
+    fn a_diff_is_empty_if_every_resource_is_unchanged() {
+        let resource = |changes| ResourceDiff {
+            name: ResourceName::new("site").expect("printable"),
+            kind: "dir".to_owned(),
+            target: "/real".to_owned(),
+            view: "copy".to_owned(),
+            changes,
+        };
+        let diff = |resources| PlanDiff {
+            plan: PlanId::new("p").expect("printable"),
+            resources,
+            unseen: Vec::new(),
+        };
+        let (same, changed) = (changes(&[], 0), changes(&[(Action::Added, 1)], 0));
+        assert!(diff(Vec::new()).is_empty());
+        assert!(diff(vec![resource(same.clone())]).is_empty());
+        assert!(!diff(vec![resource(same), resource(changed)]).is_empty());
+    }
+}

@@ -61,7 +61,11 @@ impl Locked {
         if decided {
             return self.resolve();
         }
-        self.reopen();
+        if self.sealed_before {
+            self.let_go();
+        } else {
+            self.reopen();
+        }
         Ok(Recovered::Undone)
     }
 

@@ -27,6 +27,7 @@ mod model;
 #[cfg(feature = "sqlite")]
 mod pipelines;
 mod processes;
+mod protocol;
 #[cfg(feature = "sqlite")]
 mod register;
 #[cfg(feature = "sqlite")]

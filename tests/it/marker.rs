@@ -257,3 +257,20 @@ fn a_check_and_a_conflict_elsewhere_ask_no_marker_and_let_it_go() {
     assert_eq!(trio.world.count("stand_down"), 6);
     assert_eq!(trio.now(), [9, 0, 0]);
 }
+
+#[test]
+fn a_marker_that_refuses_lets_the_others_of_a_sealed_plan_go_and_keeps_the_seal() {
+    let trio = Trio::new();
+    let manager = trio.opened();
+    manager.seal(&plan("p")).unwrap();
+    let unsealed = trio.world.count("unseal");
+    trio.fails("commit", "m", Fault::Refused);
+    manager.commit_all(&plan("p")).unwrap_err();
+    assert_eq!(trio.world.count("stand_down"), 3);
+    assert_eq!(trio.world.count("unseal"), unsealed);
+    let status = manager.status(&plan("p")).unwrap();
+    assert_eq!(status.state, PlanState::Sealed);
+    trio.heals();
+    manager.commit_all(&plan("p")).unwrap();
+    assert_eq!(trio.now(), [1, 1, 1]);
+}

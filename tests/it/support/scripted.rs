@@ -21,6 +21,7 @@ pub(crate) struct World {
     real: Mutex<BTreeMap<String, u64>>,
     calls: Mutex<Vec<(String, String)>>,
     hook: Mutex<Option<Hook>>,
+    guards: Mutex<BTreeMap<String, (ResourceKey, bool)>>,
 }
 
 impl std::fmt::Debug for World {
@@ -45,6 +46,12 @@ impl World {
 
     pub(crate) fn set_real(&self, id: &str, value: u64) {
         self.reals().insert(id.to_owned(), value);
+    }
+
+    /// A commit locks `key` for the number `id`, alone or shared.
+    pub(crate) fn guard(&self, id: &str, key: ResourceKey, shared: bool) {
+        let mut guards = self.guards.lock().unwrap();
+        guards.insert(id.to_owned(), (key, shared));
     }
 
     fn reals(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
@@ -247,7 +254,13 @@ impl Sandbox for ScriptedSandbox {
 
     fn guards(&self) -> Outcome<Vec<Guard>> {
         self.world.pass("guards", &self.id)?;
-        Ok(Vec::new())
+        let guards = self.world.guards.lock().unwrap();
+        let guard = guards.get(&self.id).map(|(key, shared)| Guard {
+            key: key.clone(),
+            file: None,
+            shared: *shared,
+        });
+        Ok(guard.into_iter().collect())
     }
 
     fn prepare(&mut self, _work: &Work<'_>) -> Outcome<Vote> {
