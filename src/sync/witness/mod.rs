@@ -79,6 +79,8 @@ mod blind;
 #[cfg(debug_assertions)]
 mod log;
 #[cfg(debug_assertions)]
+mod observer;
+#[cfg(debug_assertions)]
 mod watching;
 
 #[cfg(not(debug_assertions))]
@@ -86,6 +88,9 @@ use blind as on;
 #[cfg(debug_assertions)]
 use watching as on;
 
+#[doc(hidden)]
+#[cfg(debug_assertions)]
+pub use observer::{Instance, Observer, observe};
 pub use on::{Held, Lent, Loan, about_to_block, edges, enter, enter_keyed, holds, lend};
 pub(super) use on::{Tag, about_to_wait};
 
