@@ -5,7 +5,7 @@ use crate::watchdog::Watchdog;
 use planbox::error::CommitError;
 use planbox::{
     CommitOptions, CommitOutcome, Directory, Explain as _, GcOptions, LockWait, PlanId, PlanState,
-    SandboxManager, Severity, Stats,
+    ResourceName, SandboxManager, Severity, Stats,
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -35,6 +35,9 @@ const FAULTS: u64 = 40;
 
 /// How often the run looks whether it was enough.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long it waits for what there should be more than enough of.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What became of the operations.
 #[derive(Debug, Default)]
@@ -211,6 +214,10 @@ impl Stress {
         let fell = || self.fell.load(Ordering::Acquire);
         while !fell() && (begin.elapsed() < time || !enough()) {
             std::thread::park_timeout(LOOK);
+            if begin.elapsed() > time + PATIENCE {
+                println!("stress: too little was done in {PATIENCE:?}");
+                std::process::abort();
+            }
         }
     }
 
@@ -275,7 +282,9 @@ impl Stress {
         let Ok(mut hold) = self.manager.hold(plan, "open") else {
             return false;
         };
-        match hold.open_sandbox(Directory::at(disk.root(slot))) {
+        let name = ResourceName::new(format!("root-{slot}")).unwrap();
+        let directory = Directory::at(disk.root(slot)).named(name);
+        match hold.open_sandbox(directory) {
             Ok(sandbox) => {
                 let file = sandbox.path().join(life(plan).to_string());
                 std::fs::write(file, content(slot, life(plan))).unwrap();
