@@ -67,9 +67,15 @@ pub(crate) struct Services {
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a mechanism of its own, and a test takes out any of them"
+)]
 pub struct Without {
     /// No plan lock: every taking gets a mutex of its own and no lease.
     pub plan_lock: bool,
+    /// No lock of its own for each plan: they all share one.
+    pub separation: bool,
     /// No fencing: every write names the newest epoch instead of its own.
     pub fencing: bool,
     /// No decision in the journal: apply begins with nothing to recover from.
@@ -185,6 +191,10 @@ impl Locked {
             nobody_else_sees_it
                 .lock(&plan, taking.wait, taking.operation)
                 .map_err(lock)?
+        } else if services.without.separation {
+            let everybody = PlanId::new("all-plans").unwrap_or_else(|_| plan.clone());
+            let shared = services.plans.handle(&everybody);
+            shared.lock(taking.wait, taking.operation).map_err(lock)?
         } else {
             handle.lock(taking.wait, taking.operation).map_err(lock)?
         };

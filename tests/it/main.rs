@@ -24,6 +24,7 @@ mod marker;
 mod mixed;
 #[cfg(feature = "sqlite")]
 mod model;
+mod order;
 #[cfg(feature = "sqlite")]
 mod pipelines;
 mod processes;

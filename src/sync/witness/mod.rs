@@ -79,6 +79,8 @@ mod blind;
 #[cfg(all(debug_assertions, not(loom)))]
 mod log;
 #[cfg(all(debug_assertions, not(loom)))]
+mod observer;
+#[cfg(all(debug_assertions, not(loom)))]
 mod watching;
 
 #[cfg(any(loom, not(debug_assertions)))]
@@ -86,6 +88,9 @@ use blind as on;
 #[cfg(all(debug_assertions, not(loom)))]
 use watching as on;
 
+#[doc(hidden)]
+#[cfg(all(debug_assertions, not(loom)))]
+pub use observer::{Instance, Observer, observe};
 pub use on::{Held, Lent, Loan, about_to_block, edges, enter, enter_keyed, holds, lend};
 pub(super) use on::{Tag, about_to_wait};
 

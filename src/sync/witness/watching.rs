@@ -1,5 +1,6 @@
 //! The witness of a debug build.
 
+use super::observer::{Instance, observer};
 use super::{Edge, Hold, Key, Keys, Rank, Site, log};
 use crate::sync::{order, thread_local};
 use std::any::Any;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 trait AnyKey: fmt::Display + Send + Sync {
     fn against(&self, other: &dyn AnyKey) -> Ordering;
     fn as_any(&self) -> &dyn Any;
+    fn as_display(&self) -> &dyn fmt::Display;
 }
 
 impl<K: Key> AnyKey for K {
@@ -27,6 +29,10 @@ impl<K: Key> AnyKey for K {
     fn as_any(&self) -> &dyn Any {
         self
     }
+
+    fn as_display(&self) -> &dyn fmt::Display {
+        self
+    }
 }
 
 #[derive(Clone)]
@@ -35,7 +41,31 @@ struct Entry {
     rank: Rank,
     name: &'static str,
     key: Option<Arc<dyn AnyKey>>,
+    /// Where a latch lies; 0 for what has no place.
+    place: usize,
     at: &'static Location<'static>,
+}
+
+impl Entry {
+    /// Tells the observer, if there is one.
+    fn tell(&self) {
+        if let Some(observer) = observer() {
+            let key = self.key.as_deref().map(AnyKey::as_display);
+            let lock = Instance {
+                rank: self.rank,
+                name: self.name,
+                key,
+                place: self.place,
+            };
+            observer.taken(self.number, lock);
+        }
+    }
+}
+
+fn tell_released(number: u64) {
+    if let Some(observer) = observer().filter(|_| number != 0) {
+        observer.released(number);
+    }
 }
 
 impl fmt::Display for Entry {
@@ -75,6 +105,7 @@ impl Drop for Held {
             place.map(|place| held.remove(place))
         });
         drop(forgotten);
+        tell_released(self.number);
     }
 }
 
@@ -86,7 +117,14 @@ impl Drop for Held {
 #[track_caller]
 pub fn enter(rank: Rank, key: Option<&str>, name: &'static str) -> Held {
     let key = key.map(|key| Arc::new(key.to_owned()) as Arc<dyn AnyKey>);
-    push(rank, key, name, Location::caller())
+    push(Entry {
+        number: 0,
+        rank,
+        name,
+        key,
+        place: 0,
+        at: Location::caller(),
+    })
 }
 
 /// Notes that this thread is about to take the lock of `key`. Call it before blocking; keep the
@@ -96,7 +134,14 @@ pub fn enter(rank: Rank, key: Option<&str>, name: &'static str) -> Held {
 /// If the declared order does not allow the lock under one that this thread holds.
 #[track_caller]
 pub fn enter_keyed<K: Key>(rank: Rank, key: &K, name: &'static str) -> Held {
-    push(rank, Some(Arc::new(key.clone())), name, Location::caller())
+    push(Entry {
+        number: 0,
+        rank,
+        name,
+        key: Some(Arc::new(key.clone())),
+        place: 0,
+        at: Location::caller(),
+    })
 }
 
 /// The locks that a thread holds, for the threads that work for it.
@@ -132,22 +177,23 @@ pub fn lend() -> Lent {
 impl Lent {
     /// Holds this thread to the locks of the other one.
     pub fn hold(&self) -> Loan {
-        let held = STACK.try_with(|stack| {
-            let mut stack = stack.borrow_mut();
-            let entries = self.held.iter().map(|entry| {
-                stack.next += 1;
-                let number = stack.next;
-                let entry = entry.clone();
-                stack.held.push(Entry { number, ..entry });
-                Held {
-                    number,
-                    here: PhantomData,
-                }
-            });
-            entries.collect()
+        let lent = self.held.iter().filter_map(|entry| {
+            let number = next_number();
+            let entry = Entry {
+                number,
+                ..entry.clone()
+            };
+            entry.tell();
+            STACK
+                .try_with(|stack| stack.borrow_mut().held.push(entry))
+                .ok()?;
+            Some(Held {
+                number,
+                here: PhantomData,
+            })
         });
         Loan {
-            held: held.unwrap_or_default(),
+            held: lent.collect(),
         }
     }
 }
@@ -200,27 +246,39 @@ impl Tag {
 
     #[track_caller]
     pub(in crate::sync) fn enter(&self) -> Held {
-        enter(self.rank, None, self.name)
+        push(Entry {
+            number: 0,
+            rank: self.rank,
+            name: self.name,
+            key: None,
+            place: std::ptr::from_ref(self).addr(),
+            at: Location::caller(),
+        })
     }
 }
 
-fn push(
-    rank: Rank,
-    key: Option<Arc<dyn AnyKey>>,
-    name: &'static str,
-    at: &'static Location<'static>,
-) -> Held {
-    let done = STACK.try_with(|stack| {
+/// A number for a holding of this thread; 0 if the thread is being torn down.
+fn next_number() -> u64 {
+    let next = STACK.try_with(|stack| {
         let mut stack = stack.borrow_mut();
         stack.next += 1;
-        let number = stack.next;
-        let new = Entry {
+        stack.next
+    });
+    next.unwrap_or_default()
+}
+
+fn push(new: Entry) -> Held {
+    let number = next_number();
+    if number == 0 {
+        return Held {
             number,
-            rank,
-            name,
-            key,
-            at,
+            here: PhantomData,
         };
+    }
+    let new = Entry { number, ..new };
+    new.tell();
+    let done = STACK.try_with(|stack| {
+        let mut stack = stack.borrow_mut();
         let forbidden = !std::thread::panicking() && log::refuses();
         let refused = stack.held.iter().find(|old| !may_follow(old, &new));
         if let Some(old) = refused.filter(|_| forbidden) {
@@ -230,20 +288,18 @@ fn push(
         }
         let seen: Vec<Edge> = stack.held.iter().map(|old| edge(old, &new)).collect();
         stack.held.push(new);
-        Ok((number, seen))
+        Ok(seen)
     });
-    let number = match done {
-        Ok(Ok((number, seen))) => {
-            seen.into_iter().for_each(log::nesting);
-            number
-        }
+    match done {
+        Ok(Ok(seen)) => seen.into_iter().for_each(log::nesting),
         Ok(Err(refused)) => {
+            tell_released(number);
             let (edge, refusal) = *refused;
             log::nesting(edge);
             stop(&refusal)
         }
-        Err(_torn_down) => 0,
-    };
+        Err(_torn_down) => (),
+    }
     Held {
         number,
         here: PhantomData,
