@@ -19,6 +19,8 @@ pub enum LockFault {
     OpenHandOver,
     /// The lock goes to the one who came last.
     LastFirst,
+    /// The lock is left free, and the first in the queue is only told to try again.
+    Barging,
 }
 
 /// The fault of a lock, if it has one: nothing, in a release build.

@@ -22,6 +22,8 @@ mod host;
 mod latch;
 pub mod level;
 pub mod order;
+#[cfg(all(debug_assertions, not(shuttle)))]
+mod staged;
 mod swap;
 pub mod witness;
 
@@ -58,7 +60,22 @@ pub(crate) mod global {
 pub fn point() {}
 #[doc(hidden)]
 #[cfg(shuttle)]
-pub use explored::point;
+pub use explored::{point, stage};
+
+/// A [`point`] with a name, at which a debug build lets a test stop the thread that comes by: so that
+/// real threads, too, can be brought into a schedule. Nothing in a release build.
+#[doc(hidden)]
+#[cfg(not(shuttle))]
+#[inline(always)]
+pub fn stage(name: &str) {
+    #[cfg(debug_assertions)]
+    staged::arrive(name);
+    #[cfg(not(debug_assertions))]
+    let _: &str = name;
+}
+#[doc(hidden)]
+#[cfg(all(debug_assertions, not(shuttle)))]
+pub use staged::on_stage;
 
 /// Threads.
 #[cfg(not(shuttle))]

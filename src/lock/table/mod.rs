@@ -17,7 +17,7 @@ use crate::lock::planted::{LockFault, Planted};
 use crate::lock::wait::LockWait;
 use crate::lock::who::{self, Mark};
 use crate::sync::witness::{self, Held};
-use crate::sync::{Rank, point};
+use crate::sync::{Rank, stage};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::fmt;
@@ -63,7 +63,7 @@ impl<K: Key> Drop for Slot<K> {
         if self.shared.planted.is(LockFault::NoRemoval) {
             return;
         }
-        point();
+        stage("slot.dying");
         let this: *const Self = self;
         let _map = map_latch();
         self.shared
@@ -86,7 +86,7 @@ impl<K: Key> Shared<K> {
     /// The slot of `key`, if it lives.
     #[inline]
     fn find(&self, key: &K) -> Option<Arc<Slot<K>>> {
-        point();
+        stage("slot.look-up");
         let _map = map_latch();
         self.slots.get(key).and_then(|mapped| mapped.upgrade())
     }
@@ -107,7 +107,7 @@ impl<K: Key> Shared<K> {
             shared: Arc::clone(self),
         });
         let name = key.clone();
-        point();
+        stage("slot.insert");
         let map = map_latch();
         if self.planted.is(LockFault::LateInsert) {
             self.slots.insert(name, Arc::downgrade(&new));

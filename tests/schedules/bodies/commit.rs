@@ -1,9 +1,9 @@
 //! `commit_all` against everything that may come at the same time.
 
-use super::{locked, no_plan_lock};
-use crate::case::{Case, Control, Depth, Verdict, check};
+use super::no_plan_lock;
+use crate::case::{Case, Control, Depth, Verdict, check, stop};
 use crate::scripted::{Scripted, World};
-use crate::world::{Without, nothing_left, open, opened, plan};
+use crate::world::{Without, nothing_left, open, opened, plan, stage};
 use planbox::error::CommitError;
 use planbox::sync::thread;
 use planbox::{
@@ -14,43 +14,43 @@ use std::time::Duration;
 pub(super) type Committed = Result<Receipt, CommitError>;
 
 pub(crate) const CASES: &[Case] = &[
-    locked(
+    Case::heavy(
         "commit, commit",
         Depth::Preemptions(2),
         || commits(2, 1, Without::Nothing),
         &[no_plan_lock(|| commits(2, 1, Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, commit; two sandboxes",
         Depth::No,
         || commits(2, 2, Without::Nothing),
         &[no_plan_lock(|| commits(2, 2, Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, commit, commit",
         Depth::No,
         || commits(3, 1, Without::Nothing),
         &[no_plan_lock(|| commits(3, 1, Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, open",
         Depth::Preemptions(2),
         || against_open(Without::Nothing),
         &[no_plan_lock(|| against_open(Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, rollback",
         Depth::Preemptions(2),
         || against_rollback(Without::Nothing),
         &[no_plan_lock(|| against_rollback(Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, gc",
         Depth::Preemptions(2),
         || against_gc(Without::Nothing),
         &[no_plan_lock(|| against_gc(Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, commit that gives up",
         Depth::Preemptions(2),
         || impatient(LockWait::For(Duration::from_millis(1)), Without::Nothing),
@@ -58,24 +58,23 @@ pub(crate) const CASES: &[Case] = &[
             impatient(LockWait::For(Duration::from_millis(1)), Without::PlanLock)
         })],
     ),
-    locked(
+    Case::heavy(
         "commit, try",
         Depth::Preemptions(2),
         || impatient(LockWait::Try, Without::Nothing),
         &[no_plan_lock(|| impatient(LockWait::Try, Without::PlanLock))],
     ),
-    Case {
-        name: "commit, status",
-        body: || against_status(Without::Nothing),
-        depth: Depth::Preemptions(2),
-        weight: 1,
-        controls: &[Control {
-            without: "the decision",
-            body: || against_status(Without::Decision),
-            kinds: &["mix"],
-            only_explored: true,
-        }],
-    },
+    Case::heavy(
+        "commit, status",
+        Depth::Preemptions(2),
+        || against_status(Without::Nothing),
+        &[Control::new(
+            "the decision",
+            || against_status(Without::Decision),
+            &["mix"],
+        )
+        .stops(&[stop("look", "applied"), stop("applied", "looked")])],
+    ),
 ];
 
 /// Every caller has a receipt, one of them has the first one, and each sandbox was applied once.
@@ -246,10 +245,13 @@ fn against_status(without: Without) -> Verdict {
     let (world, manager) = opened(2, without);
     let state = |manager: &SandboxManager| manager.status(&plan("p")).map(|status| status.state);
     let look = || {
+        stage("look");
         let before = state(&manager).unwrap();
         let seen = [world.real("p-0"), world.real("p-1")];
-        planbox::sync::point();
-        (before, seen, state(&manager).unwrap())
+        stage("between");
+        let after = state(&manager).unwrap();
+        stage("looked");
+        (before, seen, after)
     };
     let (receipt, (before, seen, after)) = both(|| manager.commit_all(&plan("p")), look);
     let new = !before.is_committed() || seen == [1, 1];

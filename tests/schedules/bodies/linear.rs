@@ -92,79 +92,56 @@ const ALL: Callers = &[
 /// Without the plan lock a history may also end in what the manager itself notices.
 const FOUND: &[&str] = &["not linear", "two bodies"];
 
-const fn case(
-    name: &'static str,
-    depth: Depth,
-    body: fn() -> Verdict,
-    controls: &'static [Control],
-) -> Case {
-    Case {
-        name,
-        body,
-        depth,
-        weight: 1,
-        controls,
-    }
-}
-
 const fn unlocked(body: fn() -> Verdict) -> Control {
-    Control {
-        without: "the plan lock",
-        body,
-        kinds: FOUND,
-        only_explored: true,
-    }
+    Control::new("the plan lock", body, FOUND)
 }
 
 pub(crate) const CASES: &[Case] = &[
-    case(
+    Case::heavy(
         "history: commit, status; open, commit",
         Depth::Preemptions(1),
         || history(COMMIT_OPEN, Without::Nothing),
         &[unlocked(|| history(COMMIT_OPEN, Without::PlanLock))],
     ),
-    case(
+    Case::heavy(
         "history: commit, status; rollback, open",
         Depth::Preemptions(1),
         || history(COMMIT_ROLL_BACK, Without::Nothing),
         &[unlocked(|| history(COMMIT_ROLL_BACK, Without::PlanLock))],
     ),
-    case(
+    Case::heavy(
         "history: three callers, two calls each",
         Depth::No,
         || history(ALL, Without::Nothing),
         &[unlocked(|| history(ALL, Without::PlanLock))],
     ),
-    Case {
-        name: "history: the checker itself",
-        body: || {
+    Case::heavy(
+        "history: the checker itself",
+        Depth::No,
+        || {
             written(&[
                 (Ask::Open, Told::Refused),
                 (Ask::Commit, Told::Committed(1)),
             ])
         },
-        depth: Depth::No,
-        weight: 1,
-        controls: &[
-            Control {
-                without: "truth (a sandbox that the receipt missed)",
-                body: || written(&[(Ask::Open, Told::Opened), (Ask::Commit, Told::Committed(1))]),
-                kinds: &["not linear"],
-                only_explored: true,
-            },
-            Control {
-                without: "truth (two first receipts)",
-                body: || {
+        &[
+            Control::new(
+                "truth (a sandbox that the receipt missed)",
+                || written(&[(Ask::Open, Told::Opened), (Ask::Commit, Told::Committed(1))]),
+                &["not linear"],
+            ),
+            Control::new(
+                "truth (two first receipts)",
+                || {
                     written(&[
                         (Ask::Commit, Told::Committed(1)),
                         (Ask::Commit, Told::Committed(1)),
                     ])
                 },
-                kinds: &["not linear"],
-                only_explored: true,
-            },
+                &["not linear"],
+            ),
         ],
-    },
+    ),
 ];
 
 fn ask(manager: &SandboxManager, world: &Arc<World>, ask: Ask, caller: usize) -> Told {

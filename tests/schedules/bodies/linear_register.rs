@@ -45,18 +45,16 @@ impl SequentialSpec for Plain {
     }
 }
 
-pub(crate) const CASES: &[Case] = &[Case {
-    name: "history: the register",
-    body: || history(false),
-    depth: Depth::Preemptions(2),
-    weight: 10,
-    controls: &[Control {
-        without: "the comparison",
-        body: || history(true),
-        kinds: &["not linear"],
-        only_explored: true,
-    }],
-}];
+pub(crate) const CASES: &[Case] = &[Case::light(
+    "history: the register",
+    Depth::Preemptions(2),
+    || history(false),
+    &[Control::new(
+        "the comparison",
+        || history(true),
+        &["not linear"],
+    )],
+)];
 
 const CALLERS: [&[Ask]; 3] = [
     &[Ask::Replace(1, 10), Ask::Read],

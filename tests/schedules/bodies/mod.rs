@@ -10,7 +10,7 @@ mod plans;
 mod register;
 mod table;
 
-use crate::case::{Case, Control, Depth, Verdict};
+use crate::case::{Case, Control, Verdict};
 
 /// All of them.
 pub(crate) fn all() -> Vec<&'static Case> {
@@ -42,28 +42,7 @@ const UNLOCKED: &[&str] = &[
     "left",
 ];
 
-/// A case that is held to the plan lock.
-const fn locked(
-    name: &'static str,
-    depth: Depth,
-    body: fn() -> Verdict,
-    controls: &'static [Control],
-) -> Case {
-    Case {
-        name,
-        body,
-        depth,
-        weight: 1,
-        controls,
-    }
-}
-
-/// The control that takes out the plan lock.
+/// The control that takes out the plan lock: callers that vote together notice.
 const fn no_plan_lock(body: fn() -> Verdict) -> Control {
-    Control {
-        without: "the plan lock",
-        body,
-        kinds: UNLOCKED,
-        only_explored: false,
-    }
+    Control::new("the plan lock", body, UNLOCKED)
 }

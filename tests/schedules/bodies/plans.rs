@@ -2,7 +2,7 @@
 
 use super::commit::{both, once};
 use super::commit_ends::scripted;
-use super::{locked, no_plan_lock};
+use super::no_plan_lock;
 use crate::case::{Case, Control, Depth, Verdict, check};
 use crate::scripted::World;
 use crate::world::{Without, builder, nothing_left, open, opened, pass, plan};
@@ -10,48 +10,38 @@ use planbox::sync::channel::bounded;
 use planbox::{Event, Explain as _, PlanId, PlanState, SandboxManager, Value, VersionRegister};
 
 pub(crate) const CASES: &[Case] = &[
-    locked(
+    Case::heavy(
         "open, open",
         Depth::Preemptions(2),
         || opens(Without::Nothing),
         &[no_plan_lock(|| opens(Without::PlanLock))],
     ),
-    Case {
-        name: "a slow plan, a quick plan",
-        body: || slow_and_quick("quick"),
-        depth: Depth::Preemptions(2),
-        weight: 1,
-        controls: &[Control {
-            without: "a lock for each plan (both commit one plan)",
-            body: || slow_and_quick("slow"),
-            kinds: &["deadlock"],
-            only_explored: true,
-        }],
-    },
-    Case {
-        name: "two plans, one value",
-        body: || two_plans(true),
-        depth: Depth::Preemptions(2),
-        weight: 1,
-        controls: &[Control {
-            without: "the promise",
-            body: || two_plans(false),
-            kinds: &["lost"],
-            only_explored: true,
-        }],
-    },
-    Case {
-        name: "commit, commit, two listeners",
-        body: || listened(Without::Nothing),
-        depth: Depth::No,
-        weight: 1,
-        controls: &[Control {
-            without: "the plan lock",
-            body: || listened(Without::PlanLock),
-            kinds: &["order", "twice", "half", "two bodies", "refused"],
-            only_explored: false,
-        }],
-    },
+    Case::heavy(
+        "a slow plan, a quick plan",
+        Depth::Preemptions(2),
+        || slow_and_quick("quick"),
+        &[Control::new(
+            "a lock for each plan (both commit one plan)",
+            || slow_and_quick("slow"),
+            &["deadlock"],
+        )],
+    ),
+    Case::heavy(
+        "two plans, one value",
+        Depth::Preemptions(2),
+        || two_plans(true),
+        &[Control::new("the promise", || two_plans(false), &["lost"])],
+    ),
+    Case::heavy(
+        "commit, commit, two listeners",
+        Depth::No,
+        || listened(Without::Nothing),
+        &[Control::new(
+            "the plan lock",
+            || listened(Without::PlanLock),
+            &["order", "twice", "half", "two bodies", "refused"],
+        )],
+    ),
 ];
 
 /// A1, D5, two sandboxes that are opened at once:

@@ -1,46 +1,42 @@
 //! The versioned register: readers, and those who replace what it holds.
 
 use super::commit::{both, ended};
-use crate::case::{Case, Control, Depth, Verdict, check};
+use crate::case::{Case, Control, Depth, Verdict, check, stop};
 use crate::scripted::{Scripted, World};
-use crate::world::{Without, builder, pass, plan};
-use planbox::sync::{point, thread};
+use crate::world::{Without, builder, pass, plan, stage};
+use planbox::sync::thread;
 use planbox::{RegisterError, Value, VersionRegister};
 use std::sync::{Arc, Mutex};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "register: two writers, a reader",
-        body: || readers(&VersionRegister::new("v0", 0)),
-        depth: Depth::Preemptions(3),
-        weight: 10,
-        controls: &[
-            Control {
-                without: "the comparison",
-                body: || readers(&Careless::new(false)),
-                kinds: &["lost"],
-                only_explored: true,
-            },
-            Control {
-                without: "one latch for both",
-                body: || readers(&Careless::new(true)),
-                kinds: &["mix", "lost"],
-                only_explored: true,
-            },
+    Case::light(
+        "register: two writers, a reader",
+        Depth::Preemptions(3),
+        || readers(&VersionRegister::new("v0", 0)),
+        &[
+            Control::new(
+                "the comparison",
+                || readers(&Careless::new(false)),
+                &["lost"],
+            )
+            .stops(&[stop("compared", "compared")]),
+            Control::new(
+                "one latch for both",
+                || readers(&Careless::new(true)),
+                &["mix", "lost"],
+            )
+            .stops(&[stop("reads", "half written"), stop("half written", "read")]),
         ],
-    },
-    Case {
-        name: "register: a plan, and somebody without a plan",
-        body: || against_a_plan(true),
-        depth: Depth::Preemptions(2),
-        weight: 1,
-        controls: &[Control {
-            without: "the promise",
-            body: || against_a_plan(false),
-            kinds: &["lost"],
-            only_explored: true,
-        }],
-    },
+    ),
+    Case::heavy(
+        "register: a plan, and somebody without a plan",
+        Depth::Preemptions(2),
+        || against_a_plan(true),
+        &[
+            Control::new("the promise", || against_a_plan(false), &["lost"])
+                .stops(&[stop("free", "applied")]),
+        ],
+    ),
 ];
 
 /// What the body needs of a register.
@@ -88,7 +84,7 @@ impl Versioned for Careless {
     fn look(&self) -> (String, u64, u64) {
         let (version, generation) = self.version.lock().unwrap().clone();
         if self.torn {
-            point();
+            stage("half read");
         }
         (version, *self.value.lock().unwrap(), generation)
     }
@@ -97,10 +93,10 @@ impl Versioned for Careless {
         if self.version.lock().unwrap().1 != expected {
             return false;
         }
-        point();
+        stage("compared");
         *self.version.lock().unwrap() = (version.to_owned(), expected + 1);
         if self.torn {
-            point();
+            stage("half written");
         }
         *self.value.lock().unwrap() = value;
         true
@@ -120,7 +116,9 @@ fn readers(register: &dyn Versioned) -> Verdict {
         u64::from(register.replace(generation, &format!("v{value}"), value))
     };
     let read = || {
+        stage("reads");
         let (first, second) = (register.look(), register.look());
+        stage("read");
         for (version, value, _) in [&first, &second] {
             check(*version == format!("v{value}"), "mix", || {
                 format!("version {version} with value {value}")
@@ -182,6 +180,7 @@ fn against_a_plan(promises: bool) -> Verdict {
             };
         }
         let free = world.real("x") == 0;
+        stage("free");
         if free {
             world.set_real("x", 1);
         }
