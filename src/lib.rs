@@ -87,6 +87,14 @@ pub use state::{IllegalMove, JobState, PlanEvent, PlanState};
 #[doc(hidden)]
 pub use plan::Without;
 
+/// A journal in memory behind the writer of the durable one, and faults of that writer.
+#[doc(hidden)]
+#[cfg(any(feature = "sqlite", debug_assertions))]
+pub use journal::JournalFault;
+#[doc(hidden)]
+#[cfg(debug_assertions)]
+pub use journal::{BatchedCounter, Upset};
+
 /// The crash points that a debug build knows, for tests that kill a process at each of them.
 #[doc(hidden)]
 pub use crash::POINTS as CRASH_POINTS;

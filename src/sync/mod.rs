@@ -66,7 +66,7 @@ pub use explored::{point, stage};
 /// real threads, too, can be brought into a schedule. Nothing in a release build.
 #[doc(hidden)]
 #[cfg(not(shuttle))]
-#[inline(always)]
+#[inline]
 pub fn stage(name: &str) {
     #[cfg(debug_assertions)]
     staged::arrive(name);

@@ -1,7 +1,10 @@
 //! The bodies. Each returns what went wrong, if anything did, and is drawn above.
 
+mod batching;
 mod commit;
 mod commit_ends;
+mod jobs;
+mod jobs_ends;
 #[cfg(shuttle)]
 mod linear;
 #[cfg(shuttle)]
@@ -20,6 +23,8 @@ pub(crate) fn all() -> Vec<&'static Case> {
         plans::CASES,
         table::CASES,
         register::CASES,
+        batching::CASES,
+        jobs::CASES,
         #[cfg(shuttle)]
         linear::CASES,
         #[cfg(shuttle)]
