@@ -95,6 +95,10 @@ pub use journal::JournalFault;
 #[cfg(debug_assertions)]
 pub use journal::{BatchedCounter, Upset};
 
+/// Faults of a register, for a debug build.
+#[doc(hidden)]
+pub use register::RegisterFault;
+
 /// The crash points that a debug build knows, for tests that kill a process at each of them.
 #[doc(hidden)]
 pub use crash::POINTS as CRASH_POINTS;

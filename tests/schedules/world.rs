@@ -3,8 +3,9 @@
 
 use crate::case::{Verdict, check};
 use crate::scripted::{Scripted, ScriptedKind, World};
+use planbox::lock::LockFault;
 pub(crate) use planbox::sync::stage;
-use planbox::{LockWait, ManagerBuilder, PlanId, SandboxManager};
+use planbox::{LockWait, ManagerBuilder, PlanId, PlanState, SandboxManager};
 use std::sync::Arc;
 
 /// A mechanism that is taken out.
@@ -14,6 +15,8 @@ pub(crate) enum Without {
     PlanLock,
     Fence,
     Decision,
+    /// What is right in the table of plan locks.
+    Table(LockFault),
 }
 
 /// A manager in memory that waits without a limit unless told otherwise.
@@ -27,6 +30,9 @@ pub(crate) fn builder(world: &Arc<World>, without: Without) -> ManagerBuilder {
             taken.plan_lock = without == Without::PlanLock;
             taken.fencing = matches!(without, Without::PlanLock | Without::Fence);
             taken.decision = without == Without::Decision;
+            if let Without::Table(fault) = without {
+                taken.lock_table = Some(fault);
+            }
         }),
     }
 }
@@ -73,10 +79,19 @@ pub(crate) fn nothing_left(manager: &SandboxManager) -> Verdict {
         stats.resource_locks,
         stats.live_plans,
         stats.unsettled,
+        stats.job_locks,
     ];
-    check(sizes == [0; 4], "left", || {
+    check(sizes == [0; 5], "left", || {
         format!("left behind: {stats:?}")
     })
+}
+
+/// The plan is committed or given up.
+pub(crate) fn ended_plan(manager: &SandboxManager, name: &str) -> Verdict {
+    manager.settle();
+    let state = manager.status(&plan(name)).map(|status| status.state);
+    let over = matches!(state, Ok(PlanState::Done | PlanState::Aborted));
+    check(over, "half", || format!("it is {state:?}"))
 }
 
 /// Under an explorer the schedule decides when that is.

@@ -1,10 +1,11 @@
 //! `commit_all` against everything that may come at the same time.
 
-use super::no_plan_lock;
+use super::{UNLOCKED, no_plan_lock};
 use crate::case::{Case, Control, Depth, Verdict, check, stop};
 use crate::scripted::{Scripted, World};
 use crate::world::{Without, nothing_left, open, opened, plan, stage};
 use planbox::error::CommitError;
+use planbox::lock::LockFault;
 use planbox::sync::thread;
 use planbox::{
     CommitOptions, Explain as _, GcOptions, LockWait, PlanState, Receipt, SandboxManager,
@@ -18,7 +19,25 @@ pub(crate) const CASES: &[Case] = &[
         "commit, commit",
         Depth::Preemptions(2),
         || commits(2, 1, Without::Nothing),
-        &[no_plan_lock(|| commits(2, 1, Without::PlanLock))],
+        &[
+            no_plan_lock(|| commits(2, 1, Without::PlanLock)),
+            Control::new(
+                "the removal of a plan lock with its last user",
+                || commits(2, 1, Without::Table(LockFault::NoRemoval)),
+                &["left"],
+            ),
+            Control::new(
+                "the wake-up of who waits for the plan",
+                || commits(2, 1, Without::Table(LockFault::NoWakeUp)),
+                &["deadlock"],
+            ),
+            Control::new(
+                "the second look before a plan lock is made",
+                || commits(2, 1, Without::Table(LockFault::LateInsert)),
+                UNLOCKED,
+            )
+            .stops(&[stop("slot.insert", "slot.insert")]),
+        ],
     ),
     Case::heavy(
         "commit, commit; two sandboxes",
@@ -117,7 +136,7 @@ pub(super) fn both<A: Send, B: Send>(
     })
 }
 
-/// A1, the reported race:
+/// The reported race:
 ///
 /// ```text
 /// one     snapshot of the list ------------ seal, vote, decide, apply ----- receipt
@@ -136,7 +155,7 @@ fn commits(threads: usize, sandboxes: usize, without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// A1, a sandbox that is added in the window:
+/// A sandbox that is added in the window:
 ///
 /// ```text
 /// commit    snapshot of the list -------------------- apply ---- receipt
@@ -163,7 +182,7 @@ fn against_open(without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// A1, E2, a plan that is committed while it is cancelled:
+/// A plan that is committed while it is cancelled:
 ///
 /// ```text
 /// commit      snapshot ---------- vote ---- decide ---- apply
@@ -189,7 +208,7 @@ fn against_rollback(without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// E7, a sweep that looks at a plan that is being committed:
+/// A sweep that looks at a plan that is being committed:
 ///
 /// ```text
 /// commit    lock ---- snapshot ------------- apply ---- settle
@@ -216,7 +235,7 @@ fn against_gc(without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// F3, G2, a wait that runs out:
+/// A wait that runs out:
 ///
 /// ```text
 /// one      lock ------------------------------------- unlock
@@ -234,7 +253,7 @@ fn impatient(wait: LockWait, without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// A5, a reader that asks what it may believe of what it sees:
+/// A reader that asks what it may believe of what it sees:
 ///
 /// ```text
 /// commit    decide ---- apply one ---- apply the other ---- record

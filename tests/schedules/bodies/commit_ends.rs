@@ -53,7 +53,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// A3, E3, F6, a fault in the first of two commits:
+/// A fault in the first of two commits:
 ///
 /// ```text
 /// one      lock ---- vote ---- apply: fails, or panics ---- all is taken back ---- unlock
@@ -82,7 +82,7 @@ fn faulty(at: &'static str, panics: bool, without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// E5, the last handle goes while the plan is committed:
+/// The last handle goes while the plan is committed:
 ///
 /// ```text
 /// main     drop the handle
@@ -111,7 +111,7 @@ fn dropped(without: Without) -> Verdict {
     check(discarded == 1, "left", || format!("{discarded} discarded"))
 }
 
-/// F2, G8, two processes of which one has lost the lease without knowing (here they share a journal
+/// Two processes of which one has lost the lease without knowing (here they share a journal
 /// and no lock at all):
 ///
 /// ```text
@@ -148,7 +148,7 @@ fn superseded(without: Without) -> Verdict {
     check(whole, "half", || format!("{state}, {real}, {results:?}"))
 }
 
-/// F4, F6, a participant that calls the manager back:
+/// A participant that calls the manager back:
 ///
 /// ```text
 /// one      lock ---- vote: commit_all of the same plan, and of another: refused ---- commit

@@ -3,14 +3,19 @@
 mod batching;
 mod commit;
 mod commit_ends;
+mod ends;
 mod jobs;
 mod jobs_ends;
+mod lease;
 #[cfg(shuttle)]
 mod linear;
+#[cfg(shuttle)]
+mod linear_jobs;
 #[cfg(shuttle)]
 mod linear_register;
 mod plans;
 mod register;
+mod register_row;
 mod table;
 
 use crate::case::{Case, Control, Verdict};
@@ -20,15 +25,20 @@ pub(crate) fn all() -> Vec<&'static Case> {
     let lists = [
         commit::CASES,
         commit_ends::CASES,
+        ends::CASES,
         plans::CASES,
         table::CASES,
+        lease::CASES,
         register::CASES,
+        register_row::CASES,
         batching::CASES,
         jobs::CASES,
         #[cfg(shuttle)]
         linear::CASES,
         #[cfg(shuttle)]
         linear_register::CASES,
+        #[cfg(shuttle)]
+        linear_jobs::CASES,
     ];
     lists.into_iter().flatten().collect()
 }

@@ -44,7 +44,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// A1, D5, two sandboxes that are opened at once:
+/// Two sandboxes that are opened at once:
 ///
 /// ```text
 /// one      body out of the registry ---- open "a" ---- body into the registry
@@ -78,7 +78,7 @@ fn opens(without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// A11, a plan that is in the middle of its apply until another one is through:
+/// A plan that is in the middle of its apply until another one is through:
 ///
 /// ```text
 /// slow     lock ---- apply: waits for "quick is committed" -------- unlock
@@ -112,7 +112,7 @@ fn slow_and_quick(other: &'static str) -> Verdict {
     nothing_left(&manager)
 }
 
-/// G4, two plans that both read version 1 and want another:
+/// Two plans that both read version 1 and want another:
 ///
 /// ```text
 /// one      vote: it is at 1, promised to me ---- apply ---- receipt
@@ -163,7 +163,7 @@ fn two_plans(promises: bool) -> Verdict {
     nothing_left(&manager)
 }
 
-/// F9, what those who listen hear of two commits, while one of them stops listening:
+/// What those who listen hear of two commits, while one of them stops listening:
 ///
 /// ```text
 /// one      commit: sealed, preparing, prepared, committing, applied ---- done
