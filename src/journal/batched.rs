@@ -170,7 +170,11 @@ impl Line for MemoryLine {
         }
         let _leave = Leave(shared);
         stage("journal.begun");
-        let number = shared.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        // Only what has to reach the disk meets the device's troubles.
+        let flushed = batch
+            .iter()
+            .any(|work| work.durability == Durability::Flushed);
+        let number = shared.begun.fetch_add(u64::from(flushed), Ordering::SeqCst) + 1;
         if shared.upset == Upset::PanicsAt(number) {
             // Not a panic with a report: it is wanted.
             resume_unwind(Box::new("planted"));

@@ -20,7 +20,8 @@ pub(crate) fn check(holds: bool, kind: &'static str, text: impl FnOnce() -> Stri
 }
 
 /// On real threads: the first thread that comes to the stage `at` waits there until another one has
-/// come to the stage `until`. An explorer needs no such help.
+/// come to the stage `until`. If that is empty, it just comes by, and the stops that follow count from
+/// then on. An explorer needs no such help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(shuttle, expect(dead_code, reason = "for real threads"))]
 pub(crate) struct Stop {

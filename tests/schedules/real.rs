@@ -66,6 +66,9 @@ fn arrive(name: &str) {
         return;
     }
     play.stops = later;
+    if stop.until.is_empty() {
+        return;
+    }
     let mine = play.arrivals.len();
     let alone = |play: &mut Play| {
         let others = play.arrivals.iter().skip(mine);

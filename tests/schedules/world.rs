@@ -50,6 +50,7 @@ pub(crate) fn opened(count: usize, without: Without) -> (Arc<World>, SandboxMana
         pass(step);
         Ok(())
     });
+    stage("opened");
     (world, manager)
 }
 

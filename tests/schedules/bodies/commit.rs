@@ -36,7 +36,7 @@ pub(crate) const CASES: &[Case] = &[
                 || commits(2, 1, Without::Table(LockFault::LateInsert)),
                 UNLOCKED,
             )
-            .stops(&[stop("slot.insert", "slot.insert")]),
+            .stops(&[stop("opened", ""), stop("slot.insert", "slot.insert")]),
         ],
     ),
     Case::heavy(

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(super) const EARLY: Option<JobFault> = Some(JobFault::EarlyLook);
 
 /// Two have looked before either writes.
-pub(super) const BOTH_LOOKED: &[Stop] = &[stop("jobs.work", "jobs.work")];
+pub(super) const BOTH_LOOKED: &[Stop] = &[stop("ready", ""), stop("jobs.work", "jobs.work")];
 
 /// The control of most bodies: the look and the write are two steps.
 pub(super) const fn two_steps(body: fn() -> Verdict, kinds: &'static [&'static str]) -> Control {
@@ -66,14 +66,15 @@ pub(crate) const CASES: &[Case] = &[
         "jobs: retry, a zombie that writes",
         Depth::Preemptions(3),
         || jobs_ends::zombie(None),
-        &[two_steps(|| jobs_ends::zombie(EARLY), &["zombie"])],
+        &[two_steps(|| jobs_ends::zombie(EARLY), &["zombie"])
+            .stops(&[stop("ready", ""), stop("jobs.work", "retried")])],
     ),
     Case::light(
         "jobs: prune, update",
         Depth::Preemptions(3),
         || jobs_ends::prunes(None),
         &[two_steps(|| jobs_ends::prunes(EARLY), &["resurrected"])
-            .stops(&[stop("jobs.work", "pruned")])],
+            .stops(&[stop("over", ""), stop("jobs.work", "pruned")])],
     ),
     Case::light(
         "jobs: complete, readers",
@@ -118,13 +119,20 @@ pub(super) fn job() -> JobId {
     JobId::new("job").unwrap()
 }
 
-pub(super) fn queued(jobs: &JobStore) {
+fn made(jobs: &JobStore) {
     jobs.create(&job(), NewJob::new("schedule")).unwrap();
 }
 
+pub(super) fn queued(jobs: &JobStore) {
+    made(jobs);
+    stage("ready");
+}
+
 pub(super) fn begun(jobs: &JobStore) -> JobHandle {
-    queued(jobs);
-    jobs.start(&job()).unwrap()
+    made(jobs);
+    let owner = jobs.start(&job()).unwrap();
+    stage("ready");
+    owner
 }
 
 pub(super) fn read(jobs: &JobStore) -> Job {
@@ -213,6 +221,7 @@ fn update_ifs(fault: Option<JobFault>) -> Verdict {
 /// ```
 fn creates(fault: Option<JobFault>) -> Verdict {
     let jobs = store(fault);
+    stage("ready");
     let create = |kind: &'static str| jobs.create(&job(), NewJob::new(kind));
     let (one, other) = both(|| create("one"), || create("other"));
     excused(&one, &["job-exists"])?;

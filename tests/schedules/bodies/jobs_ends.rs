@@ -100,6 +100,7 @@ pub(super) fn zombie(fault: Option<JobFault>) -> Verdict {
         old.fail("once more").unwrap();
         let new = jobs.retry(&job()).unwrap();
         new.progress(10).unwrap();
+        stage("retried");
         new
     };
     let (written, new) = both(
@@ -126,6 +127,7 @@ pub(super) fn zombie(fault: Option<JobFault>) -> Verdict {
 pub(super) fn prunes(fault: Option<JobFault>) -> Verdict {
     let jobs = store(fault);
     begun(&jobs).complete("done").unwrap();
+    stage("over");
     let prune = || {
         let pruned = jobs.prune(&Prune::all().ids([job()]));
         stage("pruned");

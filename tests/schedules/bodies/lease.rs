@@ -11,7 +11,11 @@ use std::time::Duration;
 const SOON: LockWait = LockWait::For(Duration::from_millis(1));
 
 /// Who has opened the file waits until its holder has removed it, and shows itself to the next.
-const REMOVED: &[Stop] = &[stop("lease.opened", "retired"), stop("inside", "inside")];
+const REMOVED: &[Stop] = &[
+    stop("lease.opened", "retired"),
+    stop("retired", ""),
+    stop("inside", "inside"),
+];
 
 pub(crate) const CASES: &[Case] = &[Case::heavy(
     "lease: taken, removed with its file, taken",
