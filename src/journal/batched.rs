@@ -9,11 +9,12 @@ use super::writer::{Device, Line, Reply, Trouble, Work, Writer, undone};
 use crate::clock;
 use crate::error::JournalError;
 use crate::id::PlanId;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::stage;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+// The device's own notes are no place to switch threads: that is what its stage is for.
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What the device does to the transaction with this number; the first one is 1.
 #[doc(hidden)]

@@ -23,7 +23,6 @@ pub(crate) fn check(holds: bool, kind: &'static str, text: impl FnOnce() -> Stri
 /// come to the stage `until`. If that is empty, it just comes by, and the stops that follow count from
 /// then on. An explorer needs no such help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(shuttle, expect(dead_code, reason = "for real threads"))]
 pub(crate) struct Stop {
     pub(crate) at: &'static str,
     pub(crate) until: &'static str,
@@ -44,8 +43,10 @@ pub(crate) struct Control {
     pub(crate) kinds: &'static [&'static str],
     /// How real threads are brought into a schedule that shows it: one stop after the other. The
     /// body itself runs with them as well, and must hold.
+    #[cfg_attr(shuttle, expect(dead_code, reason = "for real threads"))]
     pub(crate) stops: &'static [Stop],
     /// Why real threads cannot be held to it, if they cannot.
+    #[cfg_attr(shuttle, expect(dead_code, reason = "for real threads"))]
     pub(crate) only_explored: Option<&'static str>,
 }
 
@@ -113,7 +114,7 @@ impl Case {
             name,
             body,
             depth,
-            weight: 10,
+            weight: 4,
             controls,
         }
     }

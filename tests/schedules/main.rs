@@ -7,7 +7,7 @@
 //!
 //! | variable | what it does |
 //! |---|---|
-//! | `PLANBOX_SCHEDULES` | schedules of each body and strategy (300; ten times as many where no manager is made) |
+//! | `PLANBOX_SCHEDULES` | schedules of each body and strategy (100; four times as many where no manager is made) |
 //! | `PLANBOX_SEED` | the seed; one is drawn and printed if it is not set |
 //! | `PLANBOX_BODY` | only bodies whose name holds this text |
 //! | `PLANBOX_REPLAY` | one schedule, as a failure printed it, of the body `PLANBOX_BODY` |

@@ -172,7 +172,7 @@ mod explored {
     }
 
     pub(super) fn tasks(case: &'static Case) -> Vec<Task> {
-        let count = number("PLANBOX_SCHEDULES").unwrap_or(300);
+        let count = number("PLANBOX_SCHEDULES").unwrap_or(100);
         let count = usize::try_from(count).unwrap() * case.weight;
         let sampled = SAMPLING.iter().map(|strategy| (*strategy, count));
         let whole = Strategy::exhaustive(case).map(|strategy| (strategy, count * 30));

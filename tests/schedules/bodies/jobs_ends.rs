@@ -137,7 +137,7 @@ pub(super) fn prunes(fault: Option<JobFault>) -> Verdict {
         || jobs.update(&job(), JobPatch::new().set("field", &1)),
         prune,
     );
-    excused(&written, &["job-not-found"])?;
+    excused(&written, &["unknown-job"])?;
     let there = jobs.read(&job()).unwrap();
     check(there.is_some() == (removed == 0), "resurrected", || {
         format!("{removed} removed, {written:?}, {there:?}")
