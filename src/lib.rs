@@ -110,6 +110,18 @@ pub use state::{IllegalMove, JobState, PlanEvent, PlanState};
 #[cfg(not(loom))]
 pub use plan::Without;
 
+/// A journal in memory behind the writer of the durable one, and faults of that writer.
+#[doc(hidden)]
+#[cfg(any(feature = "sqlite", debug_assertions))]
+pub use journal::JournalFault;
+#[doc(hidden)]
+#[cfg(debug_assertions)]
+pub use journal::{BatchedCounter, Upset};
+
+/// Faults of a register, for a debug build.
+#[doc(hidden)]
+pub use register::RegisterFault;
+
 /// The crash points that a debug build knows, for tests that kill a process at each of them.
 #[doc(hidden)]
 #[cfg(not(loom))]

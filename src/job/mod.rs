@@ -40,11 +40,11 @@
 use crate::error::{JobError, LockError};
 use crate::id::JobId;
 use crate::journal::{
-    Durability, JobChanges, JobRow, JobTx, JobWork, JournalStore, LineRow, MemoryJournal,
+    Durability, Early, JobChanges, JobRow, JobTx, JobWork, JournalStore, LineRow, MemoryJournal,
 };
 use crate::lock::{KeyGuard, LockTable, LockWait};
 use crate::state::{JobEvent, JobState};
-use crate::sync::Rank;
+use crate::sync::{Rank, stage};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -53,6 +53,7 @@ mod json;
 mod lease;
 mod owner;
 mod patch;
+mod planted;
 mod prune;
 mod record;
 mod rules;
@@ -66,11 +67,14 @@ pub use crate::journal::LOG_LINES_MAX;
 pub use json::{Json, Secret};
 pub use owner::JobHandle;
 pub use patch::{JobPatch, LOG_LINE_MAX_BYTES, NewJob, PATCH_LINES_MAX};
+#[doc(hidden)]
+pub use planted::JobFault;
 pub use prune::{Prune, Pruned};
 pub use record::{Job, LogLine, RECORD_MAX_BYTES};
 pub use watch::{CHANGES_MAX, Changes, WATCH_EVERY, Watch};
 
 use lease::Leases;
+use planted::Planted;
 use record::Record;
 use rules::{Dead, Ruled, Who};
 use watch::Bell;
@@ -92,6 +96,7 @@ struct Inner {
     leases: Leases,
     bell: Bell,
     wait: LockWait,
+    planted: Planted,
 }
 
 impl JobStore {
@@ -101,11 +106,28 @@ impl JobStore {
         Self::over(Arc::new(MemoryJournal::new()), None, LockWait::Block)
     }
 
+    /// A store in memory with a fault in it, for a negative control: a test that must notice.
+    #[doc(hidden)]
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn with_fault(fault: JobFault) -> Self {
+        let fault = Some(fault);
+        let journal = Arc::new(MemoryJournal::new());
+        Self::planted((journal, None, LockWait::Block), Planted { fault })
+    }
+
     /// The jobs of `journal`, with their leases in the directory `leases`.
     pub(crate) fn over(
         journal: Arc<dyn JournalStore>,
         leases: Option<&Path>,
         wait: LockWait,
+    ) -> Self {
+        Self::planted((journal, leases, wait), Planted::default())
+    }
+
+    fn planted(
+        (journal, leases, wait): (Arc<dyn JournalStore>, Option<&Path>, LockWait),
+        planted: Planted,
     ) -> Self {
         let leases = leases.map_or_else(Leases::list, |path| Leases::Files(path.to_owned()));
         Self {
@@ -115,6 +137,7 @@ impl JobStore {
                 leases,
                 bell: Bell::new(),
                 wait,
+                planted,
             }),
         }
     }
@@ -346,7 +369,10 @@ impl JobStore {
     ) -> Result<T, JobError> {
         let said = Arc::new(OnceLock::new());
         let leave = Arc::clone(&said);
+        let early = self.early(job)?;
+        stage("jobs.work");
         let work = JobWork::new(move |tx| {
+            tx.believe(early.as_ref());
             drop(leave.set(rule(tx)?));
             Ok(())
         });
@@ -355,6 +381,18 @@ impl JobStore {
         let said = said.get().cloned();
         let said = said.unwrap_or_else(|| unreachable!("work that was done has said something"));
         said.map_err(|refusal| refusal.about(job))
+    }
+
+    /// What a store with that fault in it takes for the row, whatever the transaction finds.
+    fn early(&self, job: &JobId) -> Result<Option<Early>, JobError> {
+        if !self.is_planted(JobFault::EarlyLook) {
+            return Ok(None);
+        }
+        Ok(Some(Early(self.row(job)?)))
+    }
+
+    fn is_planted(&self, fault: JobFault) -> bool {
+        self.inner.planted.is(fault)
     }
 
     fn lock(&self, job: &JobId, operation: &'static str) -> Result<KeyGuard<JobId>, JobError> {
@@ -404,11 +442,16 @@ impl JobStore {
             return Ok(None);
         };
         let row = row_of(&mut found);
+        stage("jobs.read");
         if row.state != JobState::Running || self.inner.leases.is_taken(&row.job) {
             return Ok(Some(found));
         }
         let dead = rules::ticket(row);
-        let mut found = again()?;
+        let mut found = if self.is_planted(JobFault::HastyVerdict) {
+            Some(found)
+        } else {
+            again()?
+        };
         let row = found.as_mut().map(row_of);
         if let Some(row) = row
             && row.state == JobState::Running
@@ -444,6 +487,9 @@ impl JobStore {
     }
 
     fn ring(&self) {
+        if self.is_planted(JobFault::NoBell) {
+            return;
+        }
         self.inner.bell.ring();
     }
 

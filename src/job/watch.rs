@@ -1,10 +1,11 @@
 //! Changes as they happen: for a push channel, a progress bar, a follower of a log.
 
 use super::JobStore;
+use super::planted::JobFault;
 use super::record::Job;
 use crate::clock::Deadline;
 use crate::error::JobError;
-use crate::sync::{Condvar, Mutex, Rank};
+use crate::sync::{Condvar, Mutex, Rank, stage};
 use std::time::Duration;
 
 /// Most jobs in one answer of a [`Watch`].
@@ -97,9 +98,13 @@ impl Watch {
         let deadline = Deadline::after(longest);
         loop {
             // Before the look: a change after it rings once more.
-            let before = self.store.bell().count();
+            let mut before = self.store.bell().count();
             if let Some(changes) = self.look()? {
                 return Ok(Some(changes));
+            }
+            stage("jobs.looked");
+            if self.store.is_planted(JobFault::LateEar) {
+                before = self.store.bell().count();
             }
             if deadline.is_over() {
                 return Ok(None);

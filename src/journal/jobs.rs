@@ -73,16 +73,41 @@ impl LineRow {
     }
 }
 
+/// What somebody saw of a job before the transaction: for a negative control.
+#[derive(Debug, Clone)]
+pub(crate) struct Early(pub(crate) Option<JobRow>);
+
 /// The jobs of a store, inside one transaction.
 pub(crate) struct JobTx<'a> {
     rows: &'a mut dyn Rows,
+    #[cfg(debug_assertions)]
+    early: Option<Early>,
     /// The time of the transaction.
     pub(crate) now_unix_ms: u64,
 }
 
 impl<'a> JobTx<'a> {
     pub(super) fn new(rows: &'a mut dyn Rows, now_unix_ms: u64) -> Self {
-        Self { rows, now_unix_ms }
+        Self {
+            rows,
+            #[cfg(debug_assertions)]
+            early: None,
+            now_unix_ms,
+        }
+    }
+
+    /// Has the next look find what was seen earlier; nothing, in a release build.
+    #[cfg_attr(
+        not(debug_assertions),
+        expect(clippy::unused_self, reason = "a debug build does something")
+    )]
+    pub(crate) fn believe(&mut self, early: Option<&Early>) {
+        #[cfg(debug_assertions)]
+        {
+            self.early = early.cloned();
+        }
+        #[cfg(not(debug_assertions))]
+        let _: Option<&Early> = early;
     }
 
     /// The file, for errors.
@@ -95,6 +120,10 @@ impl<'a> JobTx<'a> {
     /// # Errors
     /// A [`JournalError`].
     pub(crate) fn job(&mut self, job: &JobId) -> Journaled<Option<JobRow>> {
+        #[cfg(debug_assertions)]
+        if let Some(early) = self.early.take() {
+            return Ok(early.0);
+        }
         self.rows.job(job)
     }
 

@@ -65,6 +65,27 @@ impl MemoryJournal {
     }
 }
 
+/// For a writer that has gathered what several callers want.
+#[cfg(debug_assertions)]
+impl MemoryJournal {
+    /// Runs all of them at once. A refusal comes before the first write of its work.
+    pub(super) fn transact<'a>(
+        &self,
+        ops: impl Iterator<Item = &'a Op>,
+        now: u64,
+    ) -> Vec<Journaled<Option<PlanRecord>>> {
+        let mut tables = self.tables.lock();
+        ops.map(|op| op.run(&mut *tables, now)).collect()
+    }
+
+    /// The newest epoch of a plan, 0 if there is none.
+    pub(super) fn epoch_of(&self, plan: &PlanId) -> u64 {
+        let tables = self.tables.lock();
+        let row = tables.plans.get(plan);
+        row.map_or(0, |row| row.record.epoch.0)
+    }
+}
+
 impl Tables {
     fn slot(&mut self, counter: Counter) -> &mut u64 {
         let [generation, floor, sequence, plans, jobs, changes] = &mut self.counters;

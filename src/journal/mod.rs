@@ -29,6 +29,8 @@ use std::path::Path;
 mod writes;
 #[cfg(feature = "sqlite")]
 mod audit;
+#[cfg(debug_assertions)]
+mod batched;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
@@ -36,7 +38,11 @@ mod damage;
 #[cfg(feature = "sqlite")]
 mod home;
 mod jobs;
+#[cfg(feature = "sqlite")]
+mod line;
 mod memory;
+#[cfg(any(feature = "sqlite", debug_assertions))]
+mod planted;
 mod record;
 mod rules;
 #[cfg(feature = "sqlite")]
@@ -51,14 +57,20 @@ mod stored;
 mod stored_jobs;
 #[cfg(feature = "sqlite")]
 mod tables;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", debug_assertions))]
 mod writer;
 
+#[doc(hidden)]
+#[cfg(debug_assertions)]
+pub use batched::{BatchedCounter, Upset};
 #[cfg(feature = "sqlite")]
 pub(crate) use home::Home;
 pub use jobs::LOG_LINES_MAX;
-pub(crate) use jobs::{JobChanges, JobJournal, JobRow, JobTx, JobWork, LineRow};
+pub(crate) use jobs::{Early, JobChanges, JobJournal, JobRow, JobTx, JobWork, LineRow};
 pub(crate) use memory::MemoryJournal;
+#[doc(hidden)]
+#[cfg(any(feature = "sqlite", debug_assertions))]
+pub use planted::JournalFault;
 pub(crate) use record::{Decision, Durability, Entry, Part, PlanRecord, SandboxRecord, Verdict};
 #[cfg(feature = "sqlite")]
 pub(crate) use sqlite::SqliteJournal;

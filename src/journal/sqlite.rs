@@ -1,6 +1,8 @@
 //! The durable journal: one SQLite file that several processes share.
 
 use super::jobs::{JobChanges, JobJournal, JobRow, JobWork, LineRow};
+use super::line::SqliteFile;
+use super::planted::Planted;
 use super::record::{Decision, Durability, Entry, PlanRecord, SandboxRecord};
 use super::rules::{Counter, Op, PlanRow, Rows};
 use super::sqlite_rows::SqliteRows;
@@ -21,7 +23,7 @@ const READERS_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct SqliteJournal {
     path: PathBuf,
-    writer: Writer,
+    writer: Writer<SqliteFile>,
     /// Idle connections. A leaf latch, held only to take one or to put it back.
     readers: Mutex<Vec<Connection>>,
 }
@@ -36,7 +38,7 @@ impl SqliteJournal {
     pub(crate) fn open(store_dir: &Path) -> Journaled<Self> {
         let path = schema::locate(store_dir)?;
         let journal = Self {
-            writer: Writer::new(&path),
+            writer: Writer::new(SqliteFile::at(&path), Planted::default()),
             readers: Mutex::new(Rank::Leaf, "journal readers", Vec::new()),
             path,
         };
@@ -54,7 +56,7 @@ impl SqliteJournal {
     /// How many transactions this handle has committed: fewer than writes, if writes met.
     #[cfg(test)]
     pub(crate) fn commits(&self) -> u64 {
-        self.writer.commits()
+        self.writer.device().commits()
     }
 
     fn write(&self, op: Op, durability: Durability) -> Journaled<Option<PlanRecord>> {
@@ -210,12 +212,12 @@ mod testing {
     impl SqliteJournal {
         /// Makes every later commit fail, as a dying device does.
         pub(crate) fn break_device(&self) {
-            self.writer.break_device();
+            self.writer.device().set_broken(true);
         }
 
         /// Makes the device work again.
         pub(crate) fn mend_device(&self) {
-            self.writer.mend_device();
+            self.writer.device().set_broken(false);
         }
 
         /// Holds the write lock of the file while `count` callers queue up.

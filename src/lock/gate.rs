@@ -229,7 +229,7 @@ impl Gate {
                 waiter.turn.wait(&mut crowd);
                 false
             };
-            if waiter.is_holder.load(Ordering::Relaxed) {
+            if waiter.is_holder.load(Ordering::Relaxed) || self.barges(&waiter, &mut crowd) {
                 return Ok(());
             }
             if timed_out {
@@ -244,6 +244,17 @@ impl Gate {
         let waited_ms = millis(watch.elapsed());
         // Invariant 3: somebody holds the gate, and is named here.
         Err(Refusal::TimedOut(self.look(&mut crowd), waited_ms))
+    }
+
+    /// The waiter takes a gate that was left free, if that fault is planted.
+    fn barges(&self, waiter: &Arc<Waiter>, crowd: &mut Option<Box<Crowd>>) -> bool {
+        if !self.planted.is(LockFault::Barging) || !self.grab(waiter.mark) {
+            return false;
+        }
+        if let Some(crowd) = crowd {
+            crowd.queue.retain(|other| !Arc::ptr_eq(other, waiter));
+        }
+        true
     }
 
     #[cold]
@@ -262,13 +273,19 @@ impl Gate {
         };
         if let Some(crowd) = crowd.as_mut() {
             crowd.since_unix_ms = now_unix_ms();
+            if self.planted.is(LockFault::Barging) {
+                crowd.queue.push_front(Arc::clone(&next));
+                self.word.store(0, Ordering::Release);
+                next.turn.notify_one();
+                return;
+            }
         }
         next.is_holder.store(true, Ordering::Relaxed);
         if self.planted.is(LockFault::OpenHandOver) {
             // Free for a moment: whoever comes now is in as well.
             self.word.store(0, Ordering::Release);
             drop(crowd);
-            crate::sync::point();
+            crate::sync::stage("gate.open");
             crowd = self.crowd.lock();
         }
         self.word.store(next.mark.word() | LOOK, Ordering::Release);

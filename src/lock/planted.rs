@@ -34,6 +34,10 @@ pub enum LockFault {
     OpenHandOver,
     /// The lock goes to the one who came last.
     LastFirst,
+    /// The lock is left free, and the first in the queue is only told to try again.
+    Barging,
+    /// A lease is taken on a file without a look whether it still has its name.
+    TrustedName,
 }
 
 /// The fault of a lock, if it has one: nothing, in a release build.

@@ -136,7 +136,7 @@ impl ManagerBuilder {
         let jobs = JobStore::over(Arc::clone(&journal), job_leases.as_deref(), self.wait);
         let services = Services {
             journal,
-            plans: LockTable::new(Rank::Plan),
+            plans: self.without.plan_locks(),
             resources: LockTable::new(Rank::Resource),
             leases,
             kinds: self.kinds,

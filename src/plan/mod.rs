@@ -7,7 +7,7 @@
 use crate::error::{Explain as _, Fault, LockError, ParticipantError, PlanFault, Stage};
 use crate::id::{Epoch, PlanId, ResourceKey, ResourceName};
 use crate::journal::{Durability, JournalStore, PlanRecord, SandboxRecord};
-use crate::lock::{KeyGuard, KeyHandle, Lease, LockTable, LockWait, identify_holder};
+use crate::lock::{KeyGuard, KeyHandle, Lease, LockFault, LockTable, LockWait, identify_holder};
 use crate::sandbox::{Kind, Outcome, Place, Progress, Sandbox, Work};
 use crate::state::{PlanEvent, PlanState};
 use crate::sync::Rank;
@@ -80,6 +80,19 @@ pub struct Without {
     pub fencing: bool,
     /// No decision in the journal: apply begins with nothing to recover from.
     pub decision: bool,
+    /// A fault in the table of plan locks.
+    pub lock_table: Option<LockFault>,
+}
+
+impl Without {
+    /// The table of plan locks, with its fault, if it has one.
+    pub(crate) fn plan_locks(self) -> LockTable<PlanId> {
+        #[cfg(debug_assertions)]
+        if let Some(fault) = self.lock_table {
+            return LockTable::with_fault(Rank::Plan, fault);
+        }
+        LockTable::new(Rank::Plan)
+    }
 }
 
 impl Services {

@@ -17,10 +17,14 @@ use std::fmt;
 use std::sync::Arc;
 
 mod draft;
+mod planted;
 mod snapshot;
 mod stored;
 
 pub(crate) use draft::{Draft, DraftError, Wish};
+use planted::Planted;
+#[doc(hidden)]
+pub use planted::RegisterFault;
 pub use snapshot::Snapshot;
 pub use stored::{Refreshed, Stored};
 
@@ -36,6 +40,7 @@ struct Shared<T> {
     /// A leaf latch, held to compare and swap, never by a reader; no value is loaded or dropped
     /// under it.
     inner: Mutex<Inner<T>>,
+    planted: Planted,
 }
 
 struct Inner<T> {
@@ -143,16 +148,25 @@ impl<T> VersionRegister<T> {
     /// A register that holds `value` under `version`, at generation 1.
     #[must_use]
     pub fn new(version: impl Into<String>, value: T) -> Self {
-        Self::holding(version.into(), Some(Arc::new(value)))
+        Self::holding(version.into(), Some(Arc::new(value)), Planted::default())
+    }
+
+    /// The same with a fault in it, for a negative control: a test that must notice.
+    #[doc(hidden)]
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn with_fault(version: impl Into<String>, value: T, fault: RegisterFault) -> Self {
+        let fault = Some(fault);
+        Self::holding(version.into(), Some(Arc::new(value)), Planted { fault })
     }
 
     /// A register that holds no value yet, at generation 1.
     #[must_use]
     pub fn unloaded() -> Self {
-        Self::holding(String::new(), None)
+        Self::holding(String::new(), None, Planted::default())
     }
 
-    fn holding(version: String, value: Option<Arc<T>>) -> Self {
+    fn holding(version: String, value: Option<Arc<T>>, planted: Planted) -> Self {
         let held = Held {
             version,
             generation: 1,
@@ -169,6 +183,7 @@ impl<T> VersionRegister<T> {
                 id: clock::fresh_token(),
                 current: Swap::new(Arc::new(held)),
                 inner: Mutex::new(Rank::Leaf, "register", inner),
+                planted,
             }),
         }
     }
@@ -267,8 +282,10 @@ impl<T> VersionRegister<T> {
     /// nobody.
     fn replace(&self, expected: u64, next: Arc<Held<T>>) -> Result<Snapshot<T>, RegisterError> {
         let inner = self.shared.inner.lock();
+        let planted = self.shared.planted;
         let refusal = match self.expect(expected) {
-            Ok(()) if inner.promised.is_none() => None,
+            _ if planted.is(RegisterFault::NoComparison) => None,
+            Ok(()) if inner.promised.is_none() || planted.is(RegisterFault::NoPromise) => None,
             Ok(()) => Some(RegisterError::Promised),
             Err(error) => Some(error),
         };

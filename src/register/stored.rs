@@ -1,7 +1,7 @@
 //! A register that follows a row: how several processes agree on what is active.
 
 use super::snapshot::Held;
-use super::{RegisterError, Snapshot, VersionRegister};
+use super::{RegisterError, RegisterFault, Snapshot, VersionRegister};
 use crate::sync::witness;
 use std::sync::Arc;
 
@@ -130,7 +130,12 @@ impl<T> VersionRegister<T> {
                 stored: Some(row.generation()),
                 value,
             };
-            let outcome = self.replace(seen.generation(), Arc::new(held));
+            let expected = if self.shared.planted.is(RegisterFault::OldRow) {
+                self.snapshot().generation()
+            } else {
+                seen.generation()
+            };
+            let outcome = self.replace(expected, Arc::new(held));
             drop(loading);
             match outcome {
                 Ok(now) => return Ok(Refreshed::Current(now)),
@@ -143,7 +148,8 @@ impl<T> VersionRegister<T> {
     /// Says that this thread loads, unless somebody else is about to change the register.
     fn begin_loading(&self) -> Option<Loading<'_, T>> {
         let mut inner = self.shared.inner.lock();
-        if inner.loading || inner.promised.is_some() {
+        let busy = inner.loading && !self.shared.planted.is(RegisterFault::NoTurn);
+        if busy || inner.promised.is_some() {
             return None;
         }
         inner.loading = true;

@@ -25,6 +25,8 @@ pub mod level;
 #[cfg(loom)]
 mod loomed;
 pub mod order;
+#[cfg(all(debug_assertions, not(any(shuttle, loom))))]
+mod staged;
 #[cfg(not(loom))]
 mod swap;
 pub mod witness;
@@ -82,7 +84,22 @@ pub(crate) mod global {
 pub fn point() {}
 #[doc(hidden)]
 #[cfg(shuttle)]
-pub use explored::point;
+pub use explored::{point, stage};
+
+/// A [`point`] with a name, at which a debug build lets a test stop the thread that comes by: so that
+/// real threads, too, can be brought into a schedule. Nothing in a release build.
+#[doc(hidden)]
+#[cfg(not(shuttle))]
+#[inline]
+pub fn stage(name: &str) {
+    #[cfg(all(debug_assertions, not(loom)))]
+    staged::arrive(name);
+    #[cfg(any(loom, not(debug_assertions)))]
+    let _: &str = name;
+}
+#[doc(hidden)]
+#[cfg(all(debug_assertions, not(any(shuttle, loom))))]
+pub use staged::on_stage;
 
 /// Threads.
 #[cfg(not(any(shuttle, loom)))]

@@ -32,7 +32,7 @@ impl Before<Queue> for Workers {}
 "#;
 
 /// Name, body of `main` or items, and what the compiler must say; nothing if it must compile.
-const CASES: [(&str, &str, &[&str]); 10] = [
+const CASES: [(&str, &str, &[&str]); 11] = [
     (
         "in_order",
         "fn main() {
@@ -42,6 +42,11 @@ const CASES: [(&str, &str, &[&str]); 10] = [
             let (two, _) = q.lock(&mut under);
         }",
         &[],
+    ),
+    (
+        "a_receipt_out_of_nothing",
+        "fn main() { let _ = planbox::Receipt {}; }",
+        &["cannot construct", "private fields"],
     ),
     (
         "against_the_order",

@@ -19,6 +19,20 @@ pub(crate) fn check(holds: bool, kind: &'static str, text: impl FnOnce() -> Stri
     Err(Wrong { kind, text })
 }
 
+/// On real threads: the first thread that comes to the stage `at` waits there until another one has
+/// come to the stage `until`. If that is empty, it just comes by, and the stops that follow count from
+/// then on. An explorer needs no such help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub(crate) at: &'static str,
+    pub(crate) until: &'static str,
+}
+
+/// The thread that comes to `at` waits there until another one has come to `until`.
+pub(crate) const fn stop(at: &'static str, until: &'static str) -> Stop {
+    Stop { at, until }
+}
+
 /// The same body with a mechanism taken out or a fault planted: the exploration has to notice.
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -27,9 +41,43 @@ pub(crate) struct Control {
     pub(crate) body: fn() -> Verdict,
     /// What may be found; anything else is a fault of the test.
     pub(crate) kinds: &'static [&'static str],
-    /// Real threads meet the fault too rarely: only an explorer can be held to it.
+    /// How real threads are brought into a schedule that shows it: one stop after the other. The
+    /// body itself runs with them as well, and must hold.
     #[cfg_attr(shuttle, expect(dead_code, reason = "for real threads"))]
-    pub(crate) only_explored: bool,
+    pub(crate) stops: &'static [Stop],
+    /// Why real threads cannot be held to it, if they cannot.
+    #[cfg_attr(shuttle, expect(dead_code, reason = "for real threads"))]
+    pub(crate) only_explored: Option<&'static str>,
+}
+
+impl Control {
+    /// A control that real threads notice by themselves.
+    pub(crate) const fn new(
+        without: &'static str,
+        body: fn() -> Verdict,
+        kinds: &'static [&'static str],
+    ) -> Self {
+        Self {
+            without,
+            body,
+            kinds,
+            stops: &[],
+            only_explored: None,
+        }
+    }
+
+    /// The same, which real threads notice if they are stopped so.
+    pub(crate) const fn stops(self, stops: &'static [Stop]) -> Self {
+        Self { stops, ..self }
+    }
+
+    /// The same, for the explorer alone, because of `why`.
+    pub(crate) const fn only_explored(self, why: &'static str) -> Self {
+        Self {
+            only_explored: Some(why),
+            ..self
+        }
+    }
 }
 
 /// How a body is explored exhaustively.
@@ -52,6 +100,40 @@ pub(crate) struct Case {
     #[cfg_attr(not(shuttle), expect(dead_code, reason = "for an explorer"))]
     pub(crate) weight: usize,
     pub(crate) controls: &'static [Control],
+}
+
+impl Case {
+    /// A body without a manager: its schedules cost little.
+    pub(crate) const fn light(
+        name: &'static str,
+        depth: Depth,
+        body: fn() -> Verdict,
+        controls: &'static [Control],
+    ) -> Self {
+        Self {
+            name,
+            body,
+            depth,
+            weight: 4,
+            controls,
+        }
+    }
+
+    /// A body with a manager.
+    pub(crate) const fn heavy(
+        name: &'static str,
+        depth: Depth,
+        body: fn() -> Verdict,
+        controls: &'static [Control],
+    ) -> Self {
+        Self {
+            name,
+            body,
+            depth,
+            weight: 1,
+            controls,
+        }
+    }
 }
 
 /// What an exploration came to.

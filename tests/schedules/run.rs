@@ -99,6 +99,9 @@ fn run(task: Task, seed: u64) -> Row {
 
 /// A body must hold, a control must be found out, for the right reason.
 fn judge(task: Task, explored: &Explored, remark: &str) -> (bool, String) {
+    if let Some(why) = task.way.skipped() {
+        return (true, why.to_owned());
+    }
     match (task.control, &explored.wrong) {
         (None, None) => (true, remark.to_owned()),
         (None, Some(wrong)) => (false, format!("{}: {}", wrong.kind, wrong.text)),
@@ -157,6 +160,11 @@ mod explored {
             };
             (explored, reach.to_owned())
         }
+
+        /// Everything is run here.
+        pub(super) fn skipped(self) -> Option<&'static str> {
+            None
+        }
     }
 
     pub(super) fn workers() -> usize {
@@ -164,7 +172,7 @@ mod explored {
     }
 
     pub(super) fn tasks(case: &'static Case) -> Vec<Task> {
-        let count = number("PLANBOX_SCHEDULES").unwrap_or(300);
+        let count = number("PLANBOX_SCHEDULES").unwrap_or(100);
         let count = usize::try_from(count).unwrap() * case.weight;
         let sampled = SAMPLING.iter().map(|strategy| (*strategy, count));
         let whole = Strategy::exhaustive(case).map(|strategy| (strategy, count * 30));
@@ -194,31 +202,75 @@ mod explored {
 #[cfg(not(shuttle))]
 mod real {
     use super::Task;
-    use crate::case::{Case, Explored, Verdict};
+    use crate::case::{Case, Control, Explored, Stop, Verdict};
     pub(super) use crate::real::install_reports;
     use crate::real::repeat;
     use std::fmt;
+    use std::time::Duration;
 
     /// How often a body runs, and how often a control at the most.
     const ROUNDS: usize = 10;
     const CONTROL_MAX: usize = 200;
 
+    /// How long a body may take, and how long a control that is to hang.
+    const PATIENCE: Duration = Duration::from_secs(60);
+    const HANGS: Duration = Duration::from_secs(2);
+
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct Way {
-        rounds: usize,
-        quiet: bool,
+    pub(super) enum Way {
+        Run {
+            rounds: usize,
+            patience: Duration,
+            stops: &'static [Stop],
+            quiet: bool,
+        },
+        /// A control that real threads are not held to.
+        Not(&'static str),
     }
 
     impl fmt::Display for Way {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("real threads")
+            let Self::Run { stops, .. } = self else {
+                return f.write_str("not on real threads");
+            };
+            f.write_str("real threads")?;
+            for stop in *stops {
+                write!(f, "; {} until {}", stop.at, stop.until)?;
+            }
+            Ok(())
         }
     }
 
     impl Way {
         /// What came of it, and a remark.
         pub(super) fn explore(self, body: fn() -> Verdict, _seed: u64) -> (Explored, String) {
-            (repeat(body, self.rounds, self.quiet), String::new())
+            match self {
+                Self::Run {
+                    rounds,
+                    patience,
+                    stops,
+                    quiet,
+                } => {
+                    let explored = repeat(body, (rounds, patience), stops, quiet);
+                    (explored, String::new())
+                }
+                Self::Not(why) => {
+                    let nothing = Explored {
+                        schedules: 0,
+                        exhausted: false,
+                        wrong: None,
+                    };
+                    (nothing, why.to_owned())
+                }
+            }
+        }
+
+        /// Why it is not run, if it is not.
+        pub(super) fn skipped(self) -> Option<&'static str> {
+            match self {
+                Self::Run { .. } => None,
+                Self::Not(why) => Some(why),
+            }
         }
     }
 
@@ -228,27 +280,41 @@ mod real {
     }
 
     pub(super) fn tasks(case: &'static Case) -> Vec<Task> {
-        let body = Task {
+        let body = |stops| Task {
             case,
             control: None,
-            way: Way {
+            way: Way::Run {
                 rounds: ROUNDS,
+                patience: PATIENCE,
+                stops,
                 quiet: false,
             },
         };
-        let controls = case
-            .controls
-            .iter()
-            .filter(|control| !control.only_explored);
-        let controls = controls.map(|control| Task {
-            case,
-            control: Some(control),
-            way: Way {
-                rounds: CONTROL_MAX,
-                quiet: true,
-            },
-        });
-        std::iter::once(body).chain(controls).collect()
+        let mut tasks = vec![body(&[])];
+        for control in case.controls {
+            if !control.stops.is_empty() {
+                tasks.push(body(control.stops));
+            }
+            tasks.push(Task {
+                case,
+                control: Some(control),
+                way: way(control),
+            });
+        }
+        tasks
+    }
+
+    fn way(control: &Control) -> Way {
+        if let Some(why) = control.only_explored {
+            return Way::Not(why);
+        }
+        let hangs = control.kinds.contains(&"deadlock");
+        Way::Run {
+            rounds: CONTROL_MAX,
+            patience: if hangs { HANGS } else { PATIENCE },
+            stops: control.stops,
+            quiet: true,
+        }
     }
 
     /// Only an explorer can run a schedule again.

@@ -3,7 +3,9 @@
 
 use crate::case::{Verdict, check};
 use crate::scripted::{Scripted, ScriptedKind, World};
-use planbox::{LockWait, ManagerBuilder, PlanId, SandboxManager};
+use planbox::lock::LockFault;
+pub(crate) use planbox::sync::stage;
+use planbox::{LockWait, ManagerBuilder, PlanId, PlanState, SandboxManager};
 use std::sync::Arc;
 
 /// A mechanism that is taken out.
@@ -13,6 +15,8 @@ pub(crate) enum Without {
     PlanLock,
     Fence,
     Decision,
+    /// What is right in the table of plan locks.
+    Table(LockFault),
 }
 
 /// A manager in memory that waits without a limit unless told otherwise.
@@ -26,6 +30,9 @@ pub(crate) fn builder(world: &Arc<World>, without: Without) -> ManagerBuilder {
             taken.plan_lock = without == Without::PlanLock;
             taken.fencing = matches!(without, Without::PlanLock | Without::Fence);
             taken.decision = without == Without::Decision;
+            if let Without::Table(fault) = without {
+                taken.lock_table = Some(fault);
+            }
         }),
     }
 }
@@ -43,6 +50,7 @@ pub(crate) fn opened(count: usize, without: Without) -> (Arc<World>, SandboxMana
         pass(step);
         Ok(())
     });
+    stage("opened");
     (world, manager)
 }
 
@@ -57,7 +65,7 @@ pub(crate) fn open(manager: &SandboxManager, world: &Arc<World>, name: &str, cou
 /// What every participant does at each step: others may come in, and at its vote real threads that
 /// have no business there together are given the time to meet.
 pub(crate) fn pass(step: &str) {
-    planbox::sync::point();
+    stage(step);
     if step == "prepare" {
         meet();
     }
@@ -72,10 +80,32 @@ pub(crate) fn nothing_left(manager: &SandboxManager) -> Verdict {
         stats.resource_locks,
         stats.live_plans,
         stats.unsettled,
+        stats.job_locks,
     ];
-    check(sizes == [0; 4], "left", || {
+    check(sizes == [0; 5], "left", || {
         format!("left behind: {stats:?}")
     })
+}
+
+/// The plan is committed or given up.
+pub(crate) fn ended_plan(manager: &SandboxManager, name: &str) -> Verdict {
+    manager.settle();
+    let state = manager.status(&plan(name)).map(|status| status.state);
+    let over = matches!(state, Ok(PlanState::Done | PlanState::Aborted));
+    check(over, "half", || format!("it is {state:?}"))
+}
+
+/// Under an explorer the schedule decides when that is.
+#[cfg(shuttle)]
+pub(crate) fn until(_reached: impl Fn() -> bool) {}
+
+/// Goes on once it is so, or after a moment all the same.
+#[cfg(not(shuttle))]
+pub(crate) fn until(reached: impl Fn() -> bool) {
+    let rounds = 0..10_000;
+    for _ in rounds.take_while(|_| !reached()) {
+        std::thread::yield_now();
+    }
 }
 
 /// Under an explorer the schedule decides who meets whom.
@@ -87,14 +117,22 @@ pub(crate) fn meet() {}
 pub(crate) fn meet() {
     use std::sync::{Condvar, Mutex};
     use std::time::Duration;
-    /// How many came since the start, and how many of them have left.
-    static MEETING: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
-    let (count, came) = &MEETING;
-    let mut count = count.lock().unwrap();
-    *count += 1;
-    came.notify_all();
-    let mine = *count;
+    /// How many pairs have met, and whether somebody waits for a partner.
+    static MEETING: (Mutex<(u64, bool)>, Condvar) = (Mutex::new((0, false)), Condvar::new());
+    let (meeting, met) = &MEETING;
+    let mut now = meeting.lock().unwrap();
+    if now.1 {
+        *now = (now.0 + 1, false);
+        met.notify_all();
+        return;
+    }
+    now.1 = true;
+    let before = now.0;
     let wait = Duration::from_millis(20);
-    let met = came.wait_timeout_while(count, wait, |count| *count == mine);
-    drop(met.unwrap());
+    let mut now = met
+        .wait_timeout_while(now, wait, |now| now.0 == before)
+        .unwrap();
+    if now.1.timed_out() {
+        now.0.1 = false;
+    }
 }

@@ -4,7 +4,9 @@
 //! releases them when the holder dies, however it dies.
 
 use crate::error::{Holder, LockError};
+use crate::lock::planted::{LockFault, Planted};
 use crate::lock::wait::{LockWait, Polled, poll};
+use crate::sync::stage;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, open, openat, statat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -51,7 +53,28 @@ impl Lease {
         holder: &Holder,
         wait: LockWait,
     ) -> Result<Self, LockError> {
-        let door = Door::at(locks, file_name)?;
+        Self::take(Door::at(locks, file_name)?, holder, wait)
+    }
+
+    /// As [`Lease::acquire`], with a fault, for a negative control: a test that must notice.
+    ///
+    /// # Errors
+    /// As there.
+    #[doc(hidden)]
+    #[cfg(debug_assertions)]
+    pub fn acquire_with_fault(
+        locks: &Path,
+        file_name: &str,
+        holder: &Holder,
+        wait: LockWait,
+        fault: LockFault,
+    ) -> Result<Self, LockError> {
+        let mut door = Door::at(locks, file_name)?;
+        door.planted = Planted::new(fault);
+        Self::take(door, holder, wait)
+    }
+
+    fn take(door: Door, holder: &Holder, wait: LockWait) -> Result<Self, LockError> {
         let mut taken = None;
         // Who waits asks again anyway.
         let mut doubts = if wait == LockWait::Try { DOUBTS } else { 0 };
@@ -115,6 +138,7 @@ impl Lease {
     /// by hand, the name stands for the lease of another holder by now, and stays.
     pub fn retire(mut self) {
         if self.door.is_named(&self.file).unwrap_or(false) {
+            stage("lease.retires");
             let removed = unlinkat(&self.door.directory, &self.door.name, AtFlags::empty());
             self.is_retired = removed.is_ok();
         }
@@ -153,6 +177,7 @@ struct Door {
     directory: OwnedFd,
     name: String,
     path: PathBuf,
+    planted: Planted,
 }
 
 impl Door {
@@ -168,6 +193,7 @@ impl Door {
                 directory,
                 name: file_name.to_owned(),
                 path,
+                planted: Planted::default(),
             }),
             Err(source) => Err(LockError::File {
                 path,
@@ -206,10 +232,12 @@ impl Door {
 
     /// Takes the lock of `file` if it is free, and then makes sure that it is the lock of this name.
     fn lock(&self, file: File) -> io::Result<Attempt> {
+        stage("lease.opened");
         if !try_flock(&file, FlockOperation::NonBlockingLockExclusive)? {
             return Ok(Attempt::Held);
         }
-        if self.is_named(&file)? {
+        stage("lease.locked");
+        if self.planted.is(LockFault::TrustedName) || self.is_named(&file)? {
             Ok(Attempt::Taken(file))
         } else {
             Ok(Attempt::Stale)

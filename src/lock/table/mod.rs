@@ -22,7 +22,7 @@ use crate::sync::atomic::{Ordering, fence};
 use crate::sync::counted::{Arc as Counted, Weak};
 use crate::sync::shards::{Entry, Shards};
 use crate::sync::witness::{self, Held};
-use crate::sync::{Rank, point};
+use crate::sync::{Rank, point, stage};
 use std::fmt;
 use std::hash::Hash;
 use std::ops::Deref;
@@ -67,7 +67,7 @@ impl<K: Key> Drop for Slot<K> {
         if self.shared.planted.is(LockFault::NoRemoval) || self.shared.is_removed_by_users() {
             return;
         }
-        point();
+        stage("slot.dying");
         self.remove();
     }
 }
@@ -125,7 +125,7 @@ impl<K: Key> Shared<K> {
     /// The slot of `key`, if it lives.
     #[inline]
     fn find(&self, key: &K) -> Option<Use<K>> {
-        point();
+        stage("slot.look-up");
         let _map = map_latch();
         self.slots
             .get(key)
@@ -148,7 +148,7 @@ impl<K: Key> Shared<K> {
             shared: Arc::clone(self),
         }));
         let name = key.clone();
-        point();
+        stage("slot.insert");
         let map = map_latch();
         if self.planted.is(LockFault::LateInsert) {
             self.slots.insert(name, Counted::downgrade(&new.0));

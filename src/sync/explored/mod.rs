@@ -19,6 +19,11 @@ pub fn point() {
     }
 }
 
+/// The same: the explorer does not need the name.
+pub fn stage(_name: &str) {
+    point();
+}
+
 /// A choice that the explorer makes.
 fn either() -> bool {
     use shuttle::rand::RngCore as _;

@@ -296,3 +296,40 @@ fn the_page_on_the_lock_order_is_up_to_date() {
         "{path} is out of date; run this test with {BLESS}=1"
     );
 }
+
+/// The part of the page on testing that maps promises to bodies and tests.
+const MAP: &str = "### What is held to schedules";
+
+#[test]
+fn the_map_of_schedules_names_every_body_and_no_other() {
+    let page = file("docs/testing.md");
+    let map = page.text.split_once(MAP).unwrap().1;
+    let map = map.split("\n## ").next().unwrap();
+    let named: BTreeSet<&str> = map.split('"').skip(1).step_by(2).collect();
+    let bodies: Vec<Source> = rust()
+        .into_iter()
+        .filter(|source| source.path.starts_with("tests/schedules/bodies/"))
+        .collect();
+    let mut known = BTreeSet::new();
+    for body in &bodies {
+        let made = ["Case::light(", "Case::heavy("];
+        for made in made {
+            let cases = body.text.split(made).skip(1);
+            known.extend(cases.filter_map(|case| case.split('"').nth(1)));
+        }
+    }
+    assert!(known.len() > 40, "the bodies were not found: {known:?}");
+    let missing: Vec<_> = known
+        .iter()
+        .filter(|body| !named.contains(**body) && !body.contains("the checker"))
+        .collect();
+    assert!(missing.is_empty(), "not in the map: {missing:?}");
+    let unknown: Vec<_> = named.difference(&known).collect();
+    assert!(unknown.is_empty(), "no such body: {unknown:?}");
+    let tests = names_of_tests(&rust());
+    let spans = map.split('`').skip(1).step_by(2);
+    let gone: Vec<_> = spans
+        .filter(|span| looks_like_a_test(span) && !tests.contains(*span))
+        .collect();
+    assert!(gone.is_empty(), "no such test: {gone:?}");
+}

@@ -1,10 +1,11 @@
 //! `commit_all` against everything that may come at the same time.
 
-use super::{locked, no_plan_lock};
-use crate::case::{Case, Control, Depth, Verdict, check};
+use super::{UNLOCKED, no_plan_lock};
+use crate::case::{Case, Control, Depth, Verdict, check, stop};
 use crate::scripted::{Scripted, World};
-use crate::world::{Without, nothing_left, open, opened, plan};
+use crate::world::{Without, nothing_left, open, opened, plan, stage};
 use planbox::error::CommitError;
+use planbox::lock::LockFault;
 use planbox::sync::thread;
 use planbox::{
     CommitOptions, Explain as _, GcOptions, LockWait, PlanState, Receipt, SandboxManager,
@@ -14,43 +15,61 @@ use std::time::Duration;
 pub(super) type Committed = Result<Receipt, CommitError>;
 
 pub(crate) const CASES: &[Case] = &[
-    locked(
+    Case::heavy(
         "commit, commit",
         Depth::Preemptions(2),
         || commits(2, 1, Without::Nothing),
-        &[no_plan_lock(|| commits(2, 1, Without::PlanLock))],
+        &[
+            no_plan_lock(|| commits(2, 1, Without::PlanLock)),
+            Control::new(
+                "the removal of a plan lock with its last user",
+                || commits(2, 1, Without::Table(LockFault::NoRemoval)),
+                &["left"],
+            ),
+            Control::new(
+                "the wake-up of who waits for the plan",
+                || commits(2, 1, Without::Table(LockFault::NoWakeUp)),
+                &["deadlock"],
+            ),
+            Control::new(
+                "the second look before a plan lock is made",
+                || commits(2, 1, Without::Table(LockFault::LateInsert)),
+                UNLOCKED,
+            )
+            .stops(&[stop("opened", ""), stop("slot.insert", "slot.insert")]),
+        ],
     ),
-    locked(
+    Case::heavy(
         "commit, commit; two sandboxes",
         Depth::No,
         || commits(2, 2, Without::Nothing),
         &[no_plan_lock(|| commits(2, 2, Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, commit, commit",
         Depth::No,
         || commits(3, 1, Without::Nothing),
         &[no_plan_lock(|| commits(3, 1, Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, open",
         Depth::Preemptions(2),
         || against_open(Without::Nothing),
         &[no_plan_lock(|| against_open(Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, rollback",
         Depth::Preemptions(2),
         || against_rollback(Without::Nothing),
         &[no_plan_lock(|| against_rollback(Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, gc",
         Depth::Preemptions(2),
         || against_gc(Without::Nothing),
         &[no_plan_lock(|| against_gc(Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, commit that gives up",
         Depth::Preemptions(2),
         || impatient(LockWait::For(Duration::from_millis(1)), Without::Nothing),
@@ -58,24 +77,23 @@ pub(crate) const CASES: &[Case] = &[
             impatient(LockWait::For(Duration::from_millis(1)), Without::PlanLock)
         })],
     ),
-    locked(
+    Case::heavy(
         "commit, try",
         Depth::Preemptions(2),
         || impatient(LockWait::Try, Without::Nothing),
         &[no_plan_lock(|| impatient(LockWait::Try, Without::PlanLock))],
     ),
-    Case {
-        name: "commit, status",
-        body: || against_status(Without::Nothing),
-        depth: Depth::Preemptions(2),
-        weight: 1,
-        controls: &[Control {
-            without: "the decision",
-            body: || against_status(Without::Decision),
-            kinds: &["mix"],
-            only_explored: true,
-        }],
-    },
+    Case::heavy(
+        "commit, status",
+        Depth::Preemptions(2),
+        || against_status(Without::Nothing),
+        &[Control::new(
+            "the decision",
+            || against_status(Without::Decision),
+            &["mix"],
+        )
+        .stops(&[stop("look", "applied"), stop("applied", "looked")])],
+    ),
 ];
 
 /// Every caller has a receipt, one of them has the first one, and each sandbox was applied once.
@@ -118,7 +136,7 @@ pub(super) fn both<A: Send, B: Send>(
     })
 }
 
-/// A1, the reported race:
+/// The reported race:
 ///
 /// ```text
 /// one     snapshot of the list ------------ seal, vote, decide, apply ----- receipt
@@ -137,7 +155,7 @@ fn commits(threads: usize, sandboxes: usize, without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// A1, a sandbox that is added in the window:
+/// A sandbox that is added in the window:
 ///
 /// ```text
 /// commit    snapshot of the list -------------------- apply ---- receipt
@@ -164,7 +182,7 @@ fn against_open(without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// A1, E2, a plan that is committed while it is cancelled:
+/// A plan that is committed while it is cancelled:
 ///
 /// ```text
 /// commit      snapshot ---------- vote ---- decide ---- apply
@@ -190,7 +208,7 @@ fn against_rollback(without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// E7, a sweep that looks at a plan that is being committed:
+/// A sweep that looks at a plan that is being committed:
 ///
 /// ```text
 /// commit    lock ---- snapshot ------------- apply ---- settle
@@ -217,7 +235,7 @@ fn against_gc(without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// F3, G2, a wait that runs out:
+/// A wait that runs out:
 ///
 /// ```text
 /// one      lock ------------------------------------- unlock
@@ -235,7 +253,7 @@ fn impatient(wait: LockWait, without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// A5, a reader that asks what it may believe of what it sees:
+/// A reader that asks what it may believe of what it sees:
 ///
 /// ```text
 /// commit    decide ---- apply one ---- apply the other ---- record
@@ -246,10 +264,13 @@ fn against_status(without: Without) -> Verdict {
     let (world, manager) = opened(2, without);
     let state = |manager: &SandboxManager| manager.status(&plan("p")).map(|status| status.state);
     let look = || {
+        stage("look");
         let before = state(&manager).unwrap();
         let seen = [world.real("p-0"), world.real("p-1")];
-        planbox::sync::point();
-        (before, seen, state(&manager).unwrap())
+        stage("between");
+        let after = state(&manager).unwrap();
+        stage("looked");
+        (before, seen, after)
     };
     let (receipt, (before, seen, after)) = both(|| manager.commit_all(&plan("p")), look);
     let new = !before.is_committed() || seen == [1, 1];

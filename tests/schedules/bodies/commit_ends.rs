@@ -2,7 +2,7 @@
 //! call back.
 
 use super::commit::{Committed, both, ended, once};
-use super::{locked, no_plan_lock};
+use super::no_plan_lock;
 use crate::case::{Case, Control, Depth, Verdict, check};
 use crate::scripted::{Scripted, World};
 use crate::world::{Without, builder, nothing_left, opened, pass, plan};
@@ -13,51 +13,47 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub(crate) const CASES: &[Case] = &[
-    locked(
+    Case::heavy(
         "commit, commit; a participant panics once",
         Depth::Preemptions(2),
         || faulty("prepare", true, Without::Nothing),
         &[no_plan_lock(|| faulty("prepare", true, Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, commit; an apply fails once",
         Depth::Preemptions(2),
         || faulty("apply", false, Without::Nothing),
         &[no_plan_lock(|| faulty("apply", false, Without::PlanLock))],
     ),
-    locked(
+    Case::heavy(
         "commit, commit, the handle is dropped",
         Depth::No,
         || dropped(Without::Nothing),
         &[no_plan_lock(|| dropped(Without::PlanLock))],
     ),
-    Case {
-        name: "commit, commit with a lease that was lost",
-        body: || superseded(Without::Nothing),
-        depth: Depth::Preemptions(2),
-        weight: 1,
-        controls: &[Control {
-            without: "the fence",
-            body: || superseded(Without::Fence),
-            kinds: &["twice"],
-            only_explored: true,
-        }],
-    },
-    Case {
-        name: "commit, commit, each called back",
-        body: || called_back(false),
-        depth: Depth::Preemptions(1),
-        weight: 1,
-        controls: &[Control {
-            without: "the mark of the thread",
-            body: || called_back(true),
-            kinds: &["deadlock"],
-            only_explored: true,
-        }],
-    },
+    Case::heavy(
+        "commit, commit with a lease that was lost",
+        Depth::Preemptions(2),
+        || superseded(Without::Nothing),
+        &[Control::new(
+            "the fence",
+            || superseded(Without::Fence),
+            &["twice"],
+        )],
+    ),
+    Case::heavy(
+        "commit, commit, each called back",
+        Depth::Preemptions(1),
+        || called_back(false),
+        &[Control::new(
+            "the mark of the thread",
+            || called_back(true),
+            &["deadlock"],
+        )],
+    ),
 ];
 
-/// A3, E3, F6, a fault in the first of two commits:
+/// A fault in the first of two commits:
 ///
 /// ```text
 /// one      lock ---- vote ---- apply: fails, or panics ---- all is taken back ---- unlock
@@ -86,7 +82,7 @@ fn faulty(at: &'static str, panics: bool, without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// E5, the last handle goes while the plan is committed:
+/// The last handle goes while the plan is committed:
 ///
 /// ```text
 /// main     drop the handle
@@ -115,7 +111,7 @@ fn dropped(without: Without) -> Verdict {
     check(discarded == 1, "left", || format!("{discarded} discarded"))
 }
 
-/// F2, G8, two processes of which one has lost the lease without knowing (here they share a journal
+/// Two processes of which one has lost the lease without knowing (here they share a journal
 /// and no lock at all):
 ///
 /// ```text
@@ -152,7 +148,7 @@ fn superseded(without: Without) -> Verdict {
     check(whole, "half", || format!("{state}, {real}, {results:?}"))
 }
 
-/// F4, F6, a participant that calls the manager back:
+/// A participant that calls the manager back:
 ///
 /// ```text
 /// one      lock ---- vote: commit_all of the same plan, and of another: refused ---- commit

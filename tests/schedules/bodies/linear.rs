@@ -12,6 +12,7 @@ use planbox::error::StatusError;
 use planbox::sync::{point, thread};
 use planbox::{Explain as _, PlanState, SandboxManager};
 use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester, SequentialSpec};
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 /// What a caller asks.
@@ -92,79 +93,56 @@ const ALL: Callers = &[
 /// Without the plan lock a history may also end in what the manager itself notices.
 const FOUND: &[&str] = &["not linear", "two bodies"];
 
-const fn case(
-    name: &'static str,
-    depth: Depth,
-    body: fn() -> Verdict,
-    controls: &'static [Control],
-) -> Case {
-    Case {
-        name,
-        body,
-        depth,
-        weight: 1,
-        controls,
-    }
-}
-
 const fn unlocked(body: fn() -> Verdict) -> Control {
-    Control {
-        without: "the plan lock",
-        body,
-        kinds: FOUND,
-        only_explored: true,
-    }
+    Control::new("the plan lock", body, FOUND)
 }
 
 pub(crate) const CASES: &[Case] = &[
-    case(
+    Case::heavy(
         "history: commit, status; open, commit",
         Depth::Preemptions(1),
         || history(COMMIT_OPEN, Without::Nothing),
         &[unlocked(|| history(COMMIT_OPEN, Without::PlanLock))],
     ),
-    case(
+    Case::heavy(
         "history: commit, status; rollback, open",
         Depth::Preemptions(1),
         || history(COMMIT_ROLL_BACK, Without::Nothing),
         &[unlocked(|| history(COMMIT_ROLL_BACK, Without::PlanLock))],
     ),
-    case(
+    Case::heavy(
         "history: three callers, two calls each",
         Depth::No,
         || history(ALL, Without::Nothing),
         &[unlocked(|| history(ALL, Without::PlanLock))],
     ),
-    Case {
-        name: "history: the checker itself",
-        body: || {
+    Case::heavy(
+        "history: the checker itself",
+        Depth::No,
+        || {
             written(&[
                 (Ask::Open, Told::Refused),
                 (Ask::Commit, Told::Committed(1)),
             ])
         },
-        depth: Depth::No,
-        weight: 1,
-        controls: &[
-            Control {
-                without: "truth (a sandbox that the receipt missed)",
-                body: || written(&[(Ask::Open, Told::Opened), (Ask::Commit, Told::Committed(1))]),
-                kinds: &["not linear"],
-                only_explored: true,
-            },
-            Control {
-                without: "truth (two first receipts)",
-                body: || {
+        &[
+            Control::new(
+                "truth (a sandbox that the receipt missed)",
+                || written(&[(Ask::Open, Told::Opened), (Ask::Commit, Told::Committed(1))]),
+                &["not linear"],
+            ),
+            Control::new(
+                "truth (two first receipts)",
+                || {
                     written(&[
                         (Ask::Commit, Told::Committed(1)),
                         (Ask::Commit, Told::Committed(1)),
                     ])
                 },
-                kinds: &["not linear"],
-                only_explored: true,
-            },
+                &["not linear"],
+            ),
         ],
-    },
+    ),
 ];
 
 fn ask(manager: &SandboxManager, world: &Arc<World>, ask: Ask, caller: usize) -> Told {
@@ -210,7 +188,7 @@ fn phase(state: PlanState) -> Phase {
     }
 }
 
-/// A1, C as in "concurrent": every caller writes down what it asked, and when it was told what.
+/// Every caller writes down what it asked, and when it was told what.
 ///
 /// ```text
 /// one      [commit ............. told: two sandboxes]  [status ... told: committed]
@@ -231,14 +209,35 @@ fn history(callers: Callers, without: Without) -> Verdict {
         phase: Phase::Open,
         sandboxes: 1,
     };
-    let history = Mutex::new(History::new(start));
+    record(History::new(start), callers, |caller, one| {
+        ask(&manager, &world, one, caller)
+    })?;
+    let over = manager.commit_all(&plan("p")).is_ok() || manager.rollback_all(&plan("p")).is_ok();
+    check(over, "half", || {
+        "the plan is neither committed nor given up".to_owned()
+    })?;
+    nothing_left(&manager)
+}
+
+/// Has every caller ask in a thread of its own, and checks what they were told.
+pub(super) fn record<S>(
+    history: LinearizabilityTester<usize, S>,
+    callers: &'static [&'static [S::Op]],
+    ask: impl Fn(usize, S::Op) -> S::Ret + Sync,
+) -> Verdict
+where
+    S: SequentialSpec + Clone + Debug + Send,
+    S::Op: Copy + Debug + PartialEq + Send + Sync,
+    S::Ret: Clone + Debug + PartialEq + Send,
+{
+    let history = Mutex::new(history);
     thread::scope(|scope| {
         for (caller, asks) in callers.iter().enumerate() {
-            let (manager, world, history) = (&manager, &world, &history);
+            let (history, ask) = (&history, &ask);
             scope.spawn(move || {
                 for one in *asks {
                     drop(history.lock().unwrap().on_invoke(caller, *one).map(|_| ()));
-                    let told = ask(manager, world, *one, caller);
+                    let told = ask(caller, *one);
                     drop(history.lock().unwrap().on_return(caller, told).map(|_| ()));
                 }
             });
@@ -247,12 +246,7 @@ fn history(callers: Callers, without: Without) -> Verdict {
     let history = history.into_inner().unwrap();
     check(history.is_consistent(), "not linear", || {
         format!("{history:?}")
-    })?;
-    let over = manager.commit_all(&plan("p")).is_ok() || manager.rollback_all(&plan("p")).is_ok();
-    check(over, "half", || {
-        "the plan is neither committed nor given up".to_owned()
-    })?;
-    nothing_left(&manager)
+    })
 }
 
 /// A history by hand: these calls, all of them at the same time.

@@ -1,10 +1,11 @@
 //! Recorded histories of the register.
 
-use crate::case::{Case, Control, Depth, Verdict, check};
+use super::linear::record;
+use crate::case::{Case, Control, Depth, Verdict};
 use planbox::VersionRegister;
-use planbox::sync::{point, thread};
-use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester, SequentialSpec};
-use std::sync::{Arc, Mutex};
+use planbox::sync::point;
+use stateright::semantics::{LinearizabilityTester, SequentialSpec};
+use std::sync::Arc;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ask {
@@ -45,18 +46,16 @@ impl SequentialSpec for Plain {
     }
 }
 
-pub(crate) const CASES: &[Case] = &[Case {
-    name: "history: the register",
-    body: || history(false),
-    depth: Depth::Preemptions(2),
-    weight: 10,
-    controls: &[Control {
-        without: "the comparison",
-        body: || history(true),
-        kinds: &["not linear"],
-        only_explored: true,
-    }],
-}];
+pub(crate) const CASES: &[Case] = &[Case::light(
+    "history: the register",
+    Depth::Preemptions(2),
+    || history(false),
+    &[Control::new(
+        "the comparison",
+        || history(true),
+        &["not linear"],
+    )],
+)];
 
 const CALLERS: [&[Ask]; 3] = [
     &[Ask::Replace(1, 10), Ask::Read],
@@ -89,28 +88,19 @@ fn ask(register: &VersionRegister<u64>, ask: Ask, careless: bool) -> Told {
 }
 
 /// Two writers and a reader, two calls each; some order of the calls that overlap explains every
-/// answer.
+/// answer:
+///
+/// ```text
+/// one      [replace 1 by 10 ....... told: generation 2]  [read ... told: 10, or later]
+/// other       [replace 1 by 20 ... told: it moved]  [replace 2 by 21 ... told: generation 3]
+/// reader         [read ... told: 0, 10 or 20]  [read ... told: the same, or later]
+/// ```
 fn history(careless: bool) -> Verdict {
     let register = VersionRegister::new("v", 0);
     let start = Plain {
         generation: 1,
         value: 0,
     };
-    let history = Mutex::new(LinearizabilityTester::new(start));
-    thread::scope(|scope| {
-        for (caller, asks) in CALLERS.iter().enumerate() {
-            let (register, history) = (&register, &history);
-            scope.spawn(move || {
-                for one in *asks {
-                    drop(history.lock().unwrap().on_invoke(caller, *one).map(|_| ()));
-                    let told = ask(register, *one, careless);
-                    drop(history.lock().unwrap().on_return(caller, told).map(|_| ()));
-                }
-            });
-        }
-    });
-    let history = history.into_inner().unwrap();
-    check(history.is_consistent(), "not linear", || {
-        format!("{history:?}")
-    })
+    let history = LinearizabilityTester::new(start);
+    record(history, &CALLERS, |_, one| ask(&register, one, careless))
 }

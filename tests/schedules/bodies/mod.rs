@@ -1,29 +1,44 @@
 //! The bodies. Each returns what went wrong, if anything did, and is drawn above.
 
+mod batching;
 mod commit;
 mod commit_ends;
+mod ends;
+mod jobs;
+mod jobs_ends;
+mod lease;
 #[cfg(shuttle)]
 mod linear;
+#[cfg(shuttle)]
+mod linear_jobs;
 #[cfg(shuttle)]
 mod linear_register;
 mod plans;
 mod register;
+mod register_row;
 mod table;
 
-use crate::case::{Case, Control, Depth, Verdict};
+use crate::case::{Case, Control, Verdict};
 
 /// All of them.
 pub(crate) fn all() -> Vec<&'static Case> {
     let lists = [
         commit::CASES,
         commit_ends::CASES,
+        ends::CASES,
         plans::CASES,
         table::CASES,
+        lease::CASES,
         register::CASES,
+        register_row::CASES,
+        batching::CASES,
+        jobs::CASES,
         #[cfg(shuttle)]
         linear::CASES,
         #[cfg(shuttle)]
         linear_register::CASES,
+        #[cfg(shuttle)]
+        linear_jobs::CASES,
     ];
     lists.into_iter().flatten().collect()
 }
@@ -42,28 +57,7 @@ const UNLOCKED: &[&str] = &[
     "left",
 ];
 
-/// A case that is held to the plan lock.
-const fn locked(
-    name: &'static str,
-    depth: Depth,
-    body: fn() -> Verdict,
-    controls: &'static [Control],
-) -> Case {
-    Case {
-        name,
-        body,
-        depth,
-        weight: 1,
-        controls,
-    }
-}
-
-/// The control that takes out the plan lock.
+/// The control that takes out the plan lock: callers that vote together notice.
 const fn no_plan_lock(body: fn() -> Verdict) -> Control {
-    Control {
-        without: "the plan lock",
-        body,
-        kinds: UNLOCKED,
-        only_explored: false,
-    }
+    Control::new("the plan lock", body, UNLOCKED)
 }

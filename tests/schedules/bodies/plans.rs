@@ -2,7 +2,7 @@
 
 use super::commit::{both, once};
 use super::commit_ends::scripted;
-use super::{locked, no_plan_lock};
+use super::no_plan_lock;
 use crate::case::{Case, Control, Depth, Verdict, check};
 use crate::scripted::World;
 use crate::world::{Without, builder, nothing_left, open, opened, pass, plan};
@@ -10,51 +10,41 @@ use planbox::sync::channel::bounded;
 use planbox::{Event, Explain as _, PlanId, PlanState, SandboxManager, Value, VersionRegister};
 
 pub(crate) const CASES: &[Case] = &[
-    locked(
+    Case::heavy(
         "open, open",
         Depth::Preemptions(2),
         || opens(Without::Nothing),
         &[no_plan_lock(|| opens(Without::PlanLock))],
     ),
-    Case {
-        name: "a slow plan, a quick plan",
-        body: || slow_and_quick("quick"),
-        depth: Depth::Preemptions(2),
-        weight: 1,
-        controls: &[Control {
-            without: "a lock for each plan (both commit one plan)",
-            body: || slow_and_quick("slow"),
-            kinds: &["deadlock"],
-            only_explored: true,
-        }],
-    },
-    Case {
-        name: "two plans, one value",
-        body: || two_plans(true),
-        depth: Depth::Preemptions(2),
-        weight: 1,
-        controls: &[Control {
-            without: "the promise",
-            body: || two_plans(false),
-            kinds: &["lost"],
-            only_explored: true,
-        }],
-    },
-    Case {
-        name: "commit, commit, two listeners",
-        body: || listened(Without::Nothing),
-        depth: Depth::No,
-        weight: 1,
-        controls: &[Control {
-            without: "the plan lock",
-            body: || listened(Without::PlanLock),
-            kinds: &["order", "twice", "half", "two bodies", "refused"],
-            only_explored: false,
-        }],
-    },
+    Case::heavy(
+        "a slow plan, a quick plan",
+        Depth::Preemptions(2),
+        || slow_and_quick("quick"),
+        &[Control::new(
+            "a lock for each plan (both commit one plan)",
+            || slow_and_quick("slow"),
+            &["deadlock"],
+        )],
+    ),
+    Case::heavy(
+        "two plans, one value",
+        Depth::Preemptions(2),
+        || two_plans(true),
+        &[Control::new("the promise", || two_plans(false), &["lost"])],
+    ),
+    Case::heavy(
+        "commit, commit, two listeners",
+        Depth::No,
+        || listened(Without::Nothing),
+        &[Control::new(
+            "the plan lock",
+            || listened(Without::PlanLock),
+            &["order", "twice", "half", "two bodies", "refused"],
+        )],
+    ),
 ];
 
-/// A1, D5, two sandboxes that are opened at once:
+/// Two sandboxes that are opened at once:
 ///
 /// ```text
 /// one      body out of the registry ---- open "a" ---- body into the registry
@@ -88,7 +78,7 @@ fn opens(without: Without) -> Verdict {
     nothing_left(&manager)
 }
 
-/// A11, a plan that is in the middle of its apply until another one is through:
+/// A plan that is in the middle of its apply until another one is through:
 ///
 /// ```text
 /// slow     lock ---- apply: waits for "quick is committed" -------- unlock
@@ -122,7 +112,7 @@ fn slow_and_quick(other: &'static str) -> Verdict {
     nothing_left(&manager)
 }
 
-/// G4, two plans that both read version 1 and want another:
+/// Two plans that both read version 1 and want another:
 ///
 /// ```text
 /// one      vote: it is at 1, promised to me ---- apply ---- receipt
@@ -173,7 +163,7 @@ fn two_plans(promises: bool) -> Verdict {
     nothing_left(&manager)
 }
 
-/// F9, what those who listen hear of two commits, while one of them stops listening:
+/// What those who listen hear of two commits, while one of them stops listening:
 ///
 /// ```text
 /// one      commit: sealed, preparing, prepared, committing, applied ---- done

@@ -1,46 +1,64 @@
 //! The versioned register: readers, and those who replace what it holds.
 
 use super::commit::{both, ended};
-use crate::case::{Case, Control, Depth, Verdict, check};
+use crate::case::{Case, Control, Depth, Verdict, check, stop};
 use crate::scripted::{Scripted, World};
-use crate::world::{Without, builder, pass, plan};
-use planbox::sync::{point, thread};
-use planbox::{RegisterError, Value, VersionRegister};
+use crate::world::{Without, builder, nothing_left, pass, plan, stage};
+use planbox::sync::thread;
+use planbox::{Explain as _, RegisterError, RegisterFault, Value, VersionRegister};
 use std::sync::{Arc, Mutex};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "register: two writers, a reader",
-        body: || readers(&VersionRegister::new("v0", 0)),
-        depth: Depth::Preemptions(3),
-        weight: 10,
-        controls: &[
-            Control {
-                without: "the comparison",
-                body: || readers(&Careless::new(false)),
-                kinds: &["lost"],
-                only_explored: true,
-            },
-            Control {
-                without: "one latch for both",
-                body: || readers(&Careless::new(true)),
-                kinds: &["mix", "lost"],
-                only_explored: true,
-            },
+    Case::light(
+        "register: two writers, a reader",
+        Depth::Preemptions(3),
+        || readers(&VersionRegister::new("v0", 0)),
+        &[
+            Control::new(
+                "the comparison",
+                || readers(&Careless::new(false)),
+                &["lost"],
+            )
+            .stops(&[stop("compared", "compared")]),
+            Control::new(
+                "the comparison (of the register itself)",
+                || {
+                    readers(&VersionRegister::with_fault(
+                        "v0",
+                        0,
+                        RegisterFault::NoComparison,
+                    ))
+                },
+                &["lost"],
+            )
+            .stops(&[stop("seen", "seen")]),
+            Control::new(
+                "one latch for both",
+                || readers(&Careless::new(true)),
+                &["mix", "lost"],
+            )
+            .stops(&[stop("reads", "half written"), stop("half written", "read")]),
         ],
-    },
-    Case {
-        name: "register: a plan, and somebody without a plan",
-        body: || against_a_plan(true),
-        depth: Depth::Preemptions(2),
-        weight: 1,
-        controls: &[Control {
-            without: "the promise",
-            body: || against_a_plan(false),
-            kinds: &["lost"],
-            only_explored: true,
-        }],
-    },
+    ),
+    Case::heavy(
+        "register: a plan, and somebody without a plan",
+        Depth::Preemptions(2),
+        || against_a_plan(true, None),
+        &[
+            Control::new(
+                "the promise (a thing that makes none)",
+                || against_a_plan(false, None),
+                &["lost"],
+            )
+            .stops(&[stop("free", "applied")]),
+            Control::new(
+                "the refusal of what is promised",
+                || against_a_plan(true, Some(RegisterFault::NoPromise)),
+                &["broken promise"],
+            )
+            .stops(&[stop("free", "apply"), stop("apply", "replaced")]),
+        ],
+    ),
 ];
 
 /// What the body needs of a register.
@@ -88,7 +106,7 @@ impl Versioned for Careless {
     fn look(&self) -> (String, u64, u64) {
         let (version, generation) = self.version.lock().unwrap().clone();
         if self.torn {
-            point();
+            stage("half read");
         }
         (version, *self.value.lock().unwrap(), generation)
     }
@@ -97,10 +115,10 @@ impl Versioned for Careless {
         if self.version.lock().unwrap().1 != expected {
             return false;
         }
-        point();
+        stage("compared");
         *self.version.lock().unwrap() = (version.to_owned(), expected + 1);
         if self.torn {
-            point();
+            stage("half written");
         }
         *self.value.lock().unwrap() = value;
         true
@@ -117,10 +135,13 @@ impl Versioned for Careless {
 fn readers(register: &dyn Versioned) -> Verdict {
     let write = |value: u64| {
         let (_, _, generation) = register.look();
+        stage("seen");
         u64::from(register.replace(generation, &format!("v{value}"), value))
     };
     let read = || {
+        stage("reads");
         let (first, second) = (register.look(), register.look());
+        stage("read");
         for (version, value, _) in [&first, &second] {
             check(*version == format!("v{value}"), "mix", || {
                 format!("version {version} with value {value}")
@@ -149,21 +170,28 @@ fn readers(register: &dyn Versioned) -> Verdict {
     })
 }
 
-/// G4, a plan that commits a value which somebody else replaces without one:
+/// A plan that commits a value which somebody else replaces without one:
 ///
 /// ```text
 /// plan     vote: promised ---- decide ---- apply
 /// other         replace: refused, it is promised, or it was before the vote, and the plan conflicts
 /// ```
-fn against_a_plan(promises: bool) -> Verdict {
+fn against_a_plan(promises: bool, fault: Option<RegisterFault>) -> Verdict {
     let world = World::new();
     let manager = builder(&world, Without::Nothing).in_memory();
-    let register = VersionRegister::new("v0", 0_u64);
+    let register = fault.map_or_else(
+        || VersionRegister::new("v0", 0_u64),
+        |fault| VersionRegister::with_fault("v0", 0, fault),
+    );
     if promises {
         let sandbox = manager
             .open_sandbox(&plan("p"), Value::of(&register))
             .unwrap();
         sandbox.set("v1", 1).unwrap();
+        // A companion, which is applied before the value is swapped.
+        manager
+            .open_sandbox(&plan("p"), Scripted::new(&world, "first"))
+            .unwrap();
     } else {
         manager
             .open_sandbox(&plan("p"), Scripted::new(&world, "x"))
@@ -175,13 +203,17 @@ fn against_a_plan(promises: bool) -> Verdict {
     });
     let replace = || {
         if promises {
-            return match register.activate(1, "v2", Arc::new(2)) {
+            stage("free");
+            let replaced = register.activate(1, "v2", Arc::new(2));
+            stage("replaced");
+            return match replaced {
                 Ok(_) => true,
                 Err(RegisterError::Promised | RegisterError::Moved { .. }) => false,
                 Err(error) => unreachable!("{error}"),
             };
         }
         let free = world.real("x") == 0;
+        stage("free");
         if free {
             world.set_real("x", 1);
         }
@@ -194,8 +226,18 @@ fn against_a_plan(promises: bool) -> Verdict {
     check(receipt.is_ok() || replaced, "half", || {
         format!("{receipt:?}")
     })?;
+    if let Err(error) = &receipt {
+        let voted = error.code() != "conflict" || world.count("applied") > 0;
+        check(!voted, "broken promise", || {
+            format!("refused after the vote: {error}")
+        })?;
+    }
     let held = register.snapshot();
     let wanted = if replaced { ("v2", 2) } else { ("v1", 1) };
     let seen = (held.version(), held.value().copied().unwrap_or_default());
-    check(!promises || seen == wanted, "mix", || format!("{held:?}"))
+    check(!promises || seen == wanted, "mix", || format!("{held:?}"))?;
+    if receipt.is_err() {
+        manager.rollback_all(&plan("p")).unwrap();
+    }
+    nothing_left(&manager)
 }

@@ -1,7 +1,8 @@
 //! The table of keyed locks: one lock for each key in use, none for the others, nobody forgotten.
 
 use super::commit::{both, ended};
-use crate::case::{Case, Control, Depth, Verdict, check};
+use crate::case::{Case, Control, Depth, Stop, Verdict, check, stop};
+use crate::world::{stage, until};
 use planbox::lock::{KeyHandle, LockFault, LockTable, LockWait};
 use planbox::sync::{Rank, point, thread};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,123 +17,135 @@ const BLOCK: LockWait = LockWait::Block;
 const TWO_BY_TWO: Work = &[&[BLOCK, BLOCK], &[BLOCK, BLOCK]];
 const TWO_GIVE_UP: Work = &[&[BLOCK, BLOCK], &[SOON, BLOCK]];
 const TWO_TRY: Work = &[&[LockWait::Try, BLOCK], &[BLOCK, LockWait::Try]];
-const THREE: Work = &[&[BLOCK, BLOCK], &[BLOCK, SOON], &[LockWait::Try, BLOCK]];
+const THREE: Work = &[&[BLOCK, BLOCK], &[SOON, BLOCK], &[LockWait::Try, BLOCK]];
 
-const fn faulty(
-    without: &'static str,
-    body: fn() -> Verdict,
-    kinds: &'static [&'static str],
-) -> Control {
-    Control {
-        without,
-        body,
-        kinds,
-        only_explored: true,
-    }
-}
+/// Two that are inside together show it to each other.
+const TOGETHER: Stop = stop("inside", "inside");
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "lock table: two threads, two locks each",
-        body: || users(TWO_BY_TWO, None),
-        depth: Depth::Preemptions(4),
-        weight: 10,
-        controls: &[
-            faulty(
+    Case::light(
+        "lock table: two threads, two locks each",
+        Depth::Preemptions(4),
+        || users(TWO_BY_TWO, None),
+        &[
+            Control::new(
                 "the look at whose entry it is",
                 || users(TWO_BY_TWO, Some(LockFault::CarelessRemoval)),
                 &["two holders"],
-            ),
-            faulty(
+            )
+            .stops(&[stop("slot.dying", "inside"), TOGETHER]),
+            Control::new(
                 "the second look before an insert",
                 || users(TWO_BY_TWO, Some(LockFault::LateInsert)),
                 &["two holders"],
-            ),
-            faulty(
+            )
+            .stops(&[stop("slot.insert", "slot.insert"), TOGETHER]),
+            Control::new(
                 "the removal",
                 || users(TWO_BY_TWO, Some(LockFault::NoRemoval)),
                 &["left"],
             ),
-            faulty(
+            Control::new(
                 "the wake-up",
                 || users(TWO_BY_TWO, Some(LockFault::NoWakeUp)),
                 &["deadlock"],
-            ),
+            )
+            .stops(&[stop("inside", "slot.look-up")]),
         ],
-    },
-    Case {
-        name: "lock table: one of two gives up",
-        body: || users(TWO_GIVE_UP, None),
-        depth: Depth::Preemptions(4),
-        weight: 10,
-        controls: &[faulty(
+    ),
+    Case::light(
+        "lock table: one of two gives up",
+        Depth::Preemptions(4),
+        || users(TWO_GIVE_UP, None),
+        &[Control::new(
             "the way out of the queue",
             || users(TWO_GIVE_UP, Some(LockFault::GhostWaiter)),
             &["deadlock", "refused"],
-        )],
-    },
-    Case {
-        name: "lock table: tries and waits",
-        body: || users(TWO_TRY, None),
-        depth: Depth::Preemptions(4),
-        weight: 10,
-        controls: &[faulty(
+        )
+        .stops(&[stop("inside", "given up")])],
+    ),
+    Case::light(
+        "lock table: tries and waits",
+        Depth::Preemptions(4),
+        || users(TWO_TRY, None),
+        &[Control::new(
             "the look at whose entry it is",
             || users(TWO_TRY, Some(LockFault::CarelessRemoval)),
             &["two holders"],
-        )],
-    },
-    Case {
-        name: "lock table: three threads",
-        body: || users(THREE, None),
-        depth: Depth::No,
-        weight: 10,
-        controls: &[
-            faulty(
+        )
+        .stops(&[stop("slot.dying", "inside"), TOGETHER])],
+    ),
+    Case::light(
+        "lock table: three threads",
+        Depth::No,
+        || users(THREE, None),
+        &[
+            Control::new(
                 "the hand-over under the latch",
                 || users(THREE, Some(LockFault::OpenHandOver)),
                 &["two holders", "refused", "deadlock"],
-            ),
-            faulty(
+            )
+            .stops(&[
+                stop("inside", "slot.look-up"),
+                stop("gate.open", "inside"),
+                TOGETHER,
+            ]),
+            Control::new(
                 "the way out of the queue",
                 || users(THREE, Some(LockFault::GhostWaiter)),
                 &["deadlock", "refused"],
-            ),
+            )
+            .stops(&[stop("inside", "given up")]),
         ],
-    },
-    Case {
-        name: "lock table: a handle, a look-up, a question",
-        body: || handles(None),
-        depth: Depth::Preemptions(4),
-        weight: 10,
-        controls: &[faulty(
+    ),
+    Case::light(
+        "lock table: a handle, a look-up, a question",
+        Depth::Preemptions(4),
+        || handles(None),
+        &[Control::new(
             "the removal",
             || handles(Some(LockFault::NoRemoval)),
             &["left"],
         )],
-    },
-    Case {
-        name: "lock table: the order of the queue",
-        body: || queue(None),
-        depth: Depth::Preemptions(4),
-        weight: 10,
-        controls: &[faulty(
-            "the order of arrival",
-            || queue(Some(LockFault::LastFirst)),
-            &["overtaken"],
+    ),
+    Case::light(
+        "lock table: the order of the queue",
+        Depth::Preemptions(4),
+        || queue(None),
+        &[
+            Control::new(
+                "the order of arrival",
+                || queue(Some(LockFault::LastFirst)),
+                &["overtaken"],
+            ),
+            Control::new(
+                "the hand-over",
+                || queue(Some(LockFault::Barging)),
+                &["overtaken", "deadlock"],
+            )
+            .only_explored("who is woken and who comes race for a free word, without a stage"),
+        ],
+    ),
+    Case::light(
+        "lock table: one that comes back at once",
+        Depth::Preemptions(4),
+        || comes_back(None),
+        &[Control::new(
+            "the hand-over",
+            || comes_back(Some(LockFault::Barging)),
+            &["overtaken", "deadlock"],
         )],
-    },
-    Case {
-        name: "lock table: two keys, two threads",
-        body: || keys(false),
-        depth: Depth::Preemptions(4),
-        weight: 10,
-        controls: &[faulty(
+    ),
+    Case::light(
+        "lock table: two keys, two threads",
+        Depth::Preemptions(4),
+        || keys(false),
+        &[Control::new(
             "the order of keys",
             || keys(true),
             &["order of locks"],
         )],
-    },
+    ),
 ];
 
 fn table(fault: Option<LockFault>) -> LockTable<u64> {
@@ -145,7 +158,7 @@ fn table(fault: Option<LockFault>) -> LockTable<u64> {
 /// Nobody else is inside while this thread is.
 fn alone(inside: &AtomicUsize) -> Verdict {
     let others = inside.fetch_add(1, Ordering::SeqCst);
-    point();
+    stage("inside");
     inside.fetch_sub(1, Ordering::SeqCst);
     check(others == 0, "two holders", || {
         format!("{others} more inside")
@@ -154,8 +167,16 @@ fn alone(inside: &AtomicUsize) -> Verdict {
 
 fn use_once(table: &LockTable<u64>, wait: LockWait, inside: &AtomicUsize) -> Verdict {
     match table.lock(&7, wait, "schedule") {
-        Ok(_guard) => alone(inside),
-        Err(error) => check(wait != BLOCK, "refused", || error.to_string()),
+        Ok(_guard) => alone(inside).and_then(|()| {
+            let locks = table.len();
+            check(locks <= 1, "two holders", || {
+                format!("{locks} locks of a key")
+            })
+        }),
+        Err(error) => {
+            stage(if wait == SOON { "given up" } else { "refused" });
+            check(wait != BLOCK, "refused", || error.to_string())
+        }
     }
 }
 
@@ -163,7 +184,7 @@ fn empty(table: &LockTable<u64>) -> Verdict {
     check(table.is_empty(), "left", || format!("{table:?}"))
 }
 
-/// F8, F9, locks that come and go:
+/// Locks that come and go:
 ///
 /// ```text
 /// one      look up: made ---- lock ---- unlock, last user: the slot dies ---- its entry goes
@@ -190,7 +211,7 @@ fn users(work: Work, fault: Option<LockFault>) -> Verdict {
     empty(&table)
 }
 
-/// F8, a lock that is kept by a handle and used by somebody who looks it up:
+/// A lock that is kept by a handle and used by somebody who looks it up:
 ///
 /// ```text
 /// one      handle ---- enter ---- leave ---- the handle goes
@@ -219,7 +240,7 @@ fn handles(fault: Option<LockFault>) -> Verdict {
     empty(&table)
 }
 
-/// A11, F9, two that wait:
+/// Two that wait; who came first is served first:
 ///
 /// ```text
 /// holder   lock ------------------------------------ unlock
@@ -229,20 +250,21 @@ fn handles(fault: Option<LockFault>) -> Verdict {
 fn queue(fault: Option<LockFault>) -> Verdict {
     let table = table(fault);
     let handle = table.handle(&7);
-    let turns = AtomicUsize::new(0);
+    let (turns, came) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let wait = || {
+        let place = came.fetch_add(1, Ordering::SeqCst);
+        until(|| handle.queued() >= place);
         // Whoever is queued now comes first.
         let ahead = handle.queued();
         let entered = handle.enter(BLOCK, "schedule").unwrap();
         let before = turns.fetch_add(1, Ordering::SeqCst);
         drop(entered);
-        check(before >= ahead, "overtaken", || {
-            format!("{ahead} were queued, {before} had their turn")
-        })
+        overtaken(ahead.saturating_sub(before))
     };
     let held = handle.lock(BLOCK, "hold").unwrap();
     let (one, other) = thread::scope(|scope| {
         let (one, other) = (scope.spawn(wait), scope.spawn(wait));
+        until(|| handle.queued() == 2);
         point();
         drop(held);
         (ended(one.join()), ended(other.join()))
@@ -252,7 +274,47 @@ fn queue(fault: Option<LockFault>) -> Verdict {
     empty(&table)
 }
 
-/// F7, two threads that need the same two locks:
+/// One that waits, and one that leaves and is back before the other has woken up:
+///
+/// ```text
+/// quick    lock ------------- unlock, lock: behind the one who waits -------------- its turn
+/// waiter        queued ------------------------------------- its turn ---- unlock
+/// ```
+fn comes_back(fault: Option<LockFault>) -> Verdict {
+    let table = table(fault);
+    let handle = table.handle(&7);
+    let turns = AtomicUsize::new(0);
+    let wait = || {
+        let entered = handle.enter(BLOCK, "wait").unwrap();
+        turns.fetch_add(1, Ordering::SeqCst);
+        drop(entered);
+    };
+    let come_back = || {
+        let mut late = 0;
+        let mut held = handle.enter(BLOCK, "quick").unwrap();
+        until(|| handle.queued() == 1);
+        for _ in 0..2 {
+            let ahead = handle.queued();
+            let before = turns.load(Ordering::SeqCst);
+            drop(held);
+            held = handle.enter(BLOCK, "quick").unwrap();
+            let served = turns.load(Ordering::SeqCst) - before;
+            late += ahead.saturating_sub(served);
+        }
+        overtaken(late)
+    };
+    let ((), verdict) = both(wait, come_back);
+    verdict?;
+    drop(handle);
+    empty(&table)
+}
+
+/// The bound on starvation: whoever is queued is overtaken by nobody.
+fn overtaken(times: usize) -> Verdict {
+    check(times == 0, "overtaken", || format!("{times} times"))
+}
+
+/// Two threads that need the same two locks:
 ///
 /// ```text
 /// one      lock 1 ---- lock 2
