@@ -87,6 +87,11 @@ pub use state::{IllegalMove, JobState, PlanEvent, PlanState};
 #[doc(hidden)]
 pub use plan::Without;
 
+/// A file system that fails and loses power, for tests of a debug build.
+#[doc(hidden)]
+#[cfg(debug_assertions)]
+pub use fs::faults;
+
 /// The crash points that a debug build knows, for tests that kill a process at each of them.
 #[doc(hidden)]
 pub use crash::POINTS as CRASH_POINTS;

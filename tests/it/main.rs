@@ -26,6 +26,8 @@ mod mixed;
 mod model;
 #[cfg(feature = "sqlite")]
 mod pipelines;
+#[cfg(all(feature = "sqlite", debug_assertions))]
+mod power;
 mod processes;
 #[cfg(feature = "sqlite")]
 mod register;
