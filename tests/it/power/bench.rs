@@ -1,7 +1,7 @@
 //! One power cut: a plan over two directories, cut, started anew, recovered, compared.
 
 use planbox::faults::{Faults, Loss, Wrong};
-use planbox::{Directory, PlanId, SandboxManager};
+use planbox::{Directory, GcOptions, PlanId, SandboxManager};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -253,9 +253,24 @@ impl Bench {
         self.faults.cut();
         let mut story: Vec<String> = self.faults.struck().into_iter().collect();
         self.manager = None;
+        self.wait_for_the_last_user();
         story.extend(self.faults.restart(loss, seed).unwrap());
         self.faults.mend();
         story
+    }
+
+    /// A settling thread may hold the manager a moment longer than anybody waits for it: until the
+    /// file that readers of the journal share is closed.
+    fn wait_for_the_last_user(&self) {
+        let shared = self.path("store/journal.db-shm");
+        let is_open = || {
+            let open = fs::read_dir("/proc/self/fd").unwrap();
+            open.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok())
+                .any(|path| path.to_string_lossy().starts_with(&*shared.to_string_lossy()))
+        };
+        while is_open() {
+            std::thread::yield_now();
+        }
     }
 
     /// The next process: true if everything is new. What was `heard` before the cut must be true.
@@ -278,19 +293,23 @@ impl Bench {
             _ if is_new && !commits => return Err("nobody committed".to_owned()),
             _ => (),
         }
-        self.end(is_new)?;
+        self.end(task, is_new)?;
         Ok(is_new)
     }
 
     /// Whatever is left of the plan can be ended, and then nothing is.
-    fn end(&self, is_new: bool) -> Run {
+    ///
+    /// A commit may still succeed if the plan was sealed: with all of it. A view that was not sealed
+    /// was not flushed either, and is refused.
+    fn end(&self, task: Task, mut is_new: bool) -> Run {
         let again = self.manager().commit_all(&plan());
         if is_new && !again.as_ref().is_ok_and(planbox::Receipt::is_repeat) {
             return Err(format!("everything is new, but the commit is not done: {again:?}"));
         }
         if let (false, Ok(receipt)) = (is_new, &again) {
-            // Without a view there is nothing that was changed.
-            if !receipt.resources().iter().all(|part| part.changes.entries.is_empty()) {
+            let mut parts = receipt.resources().iter();
+            is_new = !parts.all(|part| part.changes.entries.is_empty());
+            if is_new && !matches!(task, Task::Seal | Task::CommitSealed) {
                 return Err(format!("the work survived what it could not: {receipt:?}"));
             }
         }
@@ -300,9 +319,13 @@ impl Bench {
         }
         self.manager().settle();
         let wanted = if is_new { &self.new } else { &self.old };
-        if trees(self.home.path()) != *wanted {
-            return Err("the end of the plan changed something".to_owned());
+        let found = trees(self.home.path());
+        if found != *wanted {
+            return Err(format!("after the end of the plan:\n{}", self.apart(&found)));
         }
+        // A cut may bring back what was removed from a plan that has ended: that is swept.
+        let swept = self.manager().gc(&GcOptions::default());
+        swept.map_err(|error| format!("gc: {error:?}"))?;
         let left: Vec<_> = fs::read_dir(self.path("store/plans"))
             .map(|found| found.map(|entry| entry.unwrap().path()).collect())
             .unwrap_or_default();
