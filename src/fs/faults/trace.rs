@@ -163,7 +163,10 @@ impl Trace {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => (),
         }
-        let taken = std::fs::read_dir(&graves)?.count() as u64;
+        // An earlier recording may have left some.
+        let numbers = std::fs::read_dir(&graves)?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
+        let taken = numbers.max().unwrap_or(0);
         Ok(Self {
             graves: File::open(&graves)?.into(),
             buried: HashMap::new(),

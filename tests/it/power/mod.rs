@@ -13,6 +13,7 @@ mod bench;
 use crate::support::seeds::{self, Dice};
 use bench::{Bench, Cut, Fate, Task};
 use planbox::faults::Loss;
+use std::fmt::Write as _;
 
 /// Cuts in an ordinary run, beside those that are tried one by one.
 const CASES: u64 = 150;
@@ -87,4 +88,52 @@ fn a_power_cut_anywhere_is_recovered_from() {
             panic!("PLANBOX_SEED={seed} PLANBOX_CASES=1 plays it again.\n{what}");
         }
     }
+}
+
+/// What a control takes out.
+type Without = fn(&mut Bench);
+
+/// The flushes that a commit stands on, by what they flush, and the decision itself.
+const CONTROLS: [(&str, bool, Without); 6] = [
+    ("the flush of what is staged", false, |bench| {
+        bench.faults.without_flush("/staging");
+    }),
+    ("the flush of the redo", false, |bench| {
+        bench.faults.without_flush(".planbox-tmp-");
+    }),
+    ("the flush of the names of the redo", false, |bench| {
+        bench.faults.without_flush("/plans/");
+    }),
+    ("the flush of the real directory", false, |bench| {
+        bench.faults.without_flush("/A");
+    }),
+    ("the one flush of all", true, |bench| {
+        bench.faults.without_flush("/plans/");
+    }),
+    ("the decision", true, |bench| bench.undecided = true),
+];
+
+/// The negative control: without one of its flushes a commit does not survive every cut.
+#[test]
+fn a_commit_control_without_a_flush_is_left_mixed_or_torn() {
+    let mut told = String::new();
+    for (what, whole, without) in CONTROLS {
+        let found = (0..CASES).find_map(|number| {
+            let cut = Cut {
+                task: Task::Commit,
+                whole,
+                again: None,
+                ..any_cut(number)
+            };
+            let mut bench = Bench::new(&cut);
+            without(&mut bench);
+            bench.play(&cut).err().map(|why| (number, why, cut))
+        });
+        let (number, why, cut) = found.unwrap_or_else(|| panic!("{what} is not missed"));
+        // With it, the same cut is survived.
+        play(&cut).unwrap();
+        let why: String = why.chars().take(150).collect();
+        writeln!(told, "{what}: missed after {number} cuts: {why}").unwrap();
+    }
+    println!("{told}");
 }
