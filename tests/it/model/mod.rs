@@ -12,6 +12,8 @@ mod plain;
 #[cfg(debug_assertions)]
 mod struck;
 mod thing;
+#[cfg(debug_assertions)]
+mod together;
 mod world;
 
 use crate::conformance::{
