@@ -7,9 +7,14 @@
 //! or is over, takes no newcomers**.
 //!
 //! What is not promised is not asked for. A plan's tools are quiet while it is sealed, so each plan
-//! is written to in one place only while others call; and a reader may see one real thing new and
-//! another one old while a commit is applied, so only one thing is opened by callers.
+//! is written to in one place only while others call, and a history has such writes or questions for
+//! the status, which says "open" until a commit is decided, but not both; a reader may see one real
+//! thing new and another one old while a commit is applied, so only one thing is opened by callers.
+//!
+//! Each plan also has a participant that waits, whenever it is sealed, until another caller asks
+//! something: callers do meet.
 
+use crate::support::scripted::{Scripted, ScriptedKind, World as Script};
 use crate::support::seeds::{self, Dice};
 use planbox::error::CommitError;
 use planbox::{
@@ -21,8 +26,8 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Barrier, Mutex};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 
 /// Histories in an ordinary run.
 const CASES: u64 = 60;
@@ -104,7 +109,8 @@ impl PlainPlan {
     fn counts(&self) -> (usize, usize) {
         let open = self.sandboxes.iter().flatten();
         let changed = open.clone().filter(|sandbox| sandbox.wanted.is_some());
-        (open.clone().count(), changed.count())
+        // The participant that waits changes something, too.
+        (open.clone().count() + 1, changed.count() + 1)
     }
 }
 
@@ -202,6 +208,29 @@ struct Stage {
     views: Mutex<BTreeMap<(usize, usize), (Option<PathBuf>, String)>>,
     history: Mutex<History>,
     versions: AtomicU32,
+    callers: Arc<Callers>,
+    script: Arc<Script>,
+}
+
+/// The callers that run at the same time.
+#[derive(Default)]
+struct Callers {
+    /// How many are not done.
+    left: AtomicUsize,
+    /// How many are asking something right now.
+    asking: AtomicUsize,
+}
+
+impl Callers {
+    /// Waits until somebody else asks something, too, and lets them; not if nobody else will.
+    fn meet(&self) {
+        while self.left.load(Ordering::SeqCst) > 1 && self.asking.load(Ordering::SeqCst) < 2 {
+            std::thread::yield_now();
+        }
+        for _ in 0..20 {
+            std::thread::yield_now();
+        }
+    }
 }
 
 fn plan(number: usize) -> PlanId {
@@ -226,15 +255,32 @@ impl Stage {
             fs::create_dir(&root).unwrap();
             write!(File::create(root.join("file")).unwrap(), "0").unwrap();
         }
-        let manager = SandboxManager::builder()
+        let (script, callers) = (Script::new(), Arc::new(Callers::default()));
+        let met = Arc::clone(&callers);
+        script.hook(move |step, _| {
+            if step == "seal" {
+                met.meet();
+            }
+            Ok(())
+        });
+        let builder = SandboxManager::builder()
             .store(home.path().join("store"))
+            .kind(Arc::new(ScriptedKind(Arc::clone(&script))))
             .without(|without| without.plan_lock = !locked);
+        // The lease of a store would still keep the callers apart.
+        let manager = if locked {
+            builder.open().unwrap()
+        } else {
+            builder.in_memory()
+        };
         Self {
-            manager: manager.open().unwrap(),
+            manager,
             value: Value::of(&VersionRegister::new("0", 0)),
             views: Mutex::default(),
             history: Mutex::new(History::new(PlainWorld::new())),
             versions: AtomicU32::new(0),
+            callers,
+            script,
             home,
         }
     }
@@ -270,9 +316,10 @@ impl Stage {
         let written = match path {
             None => self.value.set(&token, version.to_string(), version).is_ok(),
             Some(path) => {
-                let aside = self.home.path().join(format!("aside-{version}"));
-                write!(File::create(&aside).unwrap(), "{version}").unwrap();
-                moved(&aside, &path.join("file"))
+                let aside = path.with_file_name(format!("aside-{version}"));
+                let made = File::create(&aside);
+                made.is_ok_and(|mut file| write!(file, "{version}").is_ok())
+                    && moved(&aside, &path.join("file"))
             }
         };
         if written { Told::Wrote } else { Told::NotWritten }
@@ -325,7 +372,9 @@ impl Stage {
     fn ask(&self, caller: usize, ask: Ask) {
         let invoked = self.history.lock().unwrap().on_invoke(caller, ask).map(drop);
         invoked.unwrap();
+        self.callers.asking.fetch_add(1, Ordering::SeqCst);
         let told = catch_unwind(AssertUnwindSafe(|| self.answer(ask)));
+        self.callers.asking.fetch_sub(1, Ordering::SeqCst);
         let told = told.unwrap_or(Told::Wrong("a panic"));
         let returned = self.history.lock().unwrap().on_return(caller, told).map(drop);
         returned.unwrap();
@@ -360,15 +409,15 @@ fn phase(state: PlanState) -> Told {
     }
 }
 
-fn any_ask(dice: &mut Dice, stage: &Stage) -> Ask {
+fn any_ask(dice: &mut Dice, writes: bool, stage: &Stage) -> Ask {
     // Mostly the same plan: callers of different ones hardly meet.
     let number = usize::from(dice.below(4) == 0);
     match dice.below(12) {
         0..=1 => Ask::Open(number, OPENED),
-        2..=3 => stage.fresh_write(number, number),
-        4..=8 => Ask::Commit(number),
-        9 => Ask::RollBack(number),
-        10 => Ask::Status(number),
+        2..=4 if writes => stage.fresh_write(number, number),
+        2..=4 => Ask::Status(number),
+        5..=8 => Ask::Commit(number),
+        9..=10 => Ask::RollBack(number),
         _ => Ask::Gc,
     }
 }
@@ -379,6 +428,8 @@ fn play(seed: u64, locked: bool) -> Result<(), String> {
     let stage = Stage::new(locked);
     // Each plan has the place that it is written to meanwhile, and perhaps more.
     for number in 0..PLANS {
+        let beside = Scripted::new(&stage.script, &format!("beside-{number}"));
+        drop(stage.manager.open_sandbox(&plan(number), beside).unwrap());
         for thing in 0..THINGS {
             if thing == number || dice.below(2) == 0 {
                 stage.ask(0, Ask::Open(number, thing));
@@ -388,20 +439,21 @@ fn play(seed: u64, locked: bool) -> Result<(), String> {
             }
         }
     }
-    let callers = 2 + dice.below(2);
+    let (callers, writes) = (2 + dice.below(2), dice.below(2) == 0);
     let asks: Vec<Vec<Ask>> = (0..callers)
         .map(|_| {
             // The first of each is asked at the same time: mostly for what must not meet.
             let first = match dice.below(3) {
-                0 => any_ask(&mut dice, &stage),
+                0 => any_ask(&mut dice, writes, &stage),
                 _ => Ask::Commit(0),
             };
             let more = dice.below(4);
-            let more = (0..more).map(|_| any_ask(&mut dice, &stage));
+            let more = (0..more).map(|_| any_ask(&mut dice, writes, &stage));
             std::iter::once(first).chain(more).collect()
         })
         .collect();
     let together = Barrier::new(asks.len());
+    stage.callers.left.store(asks.len(), Ordering::SeqCst);
     std::thread::scope(|scope| {
         for (caller, asks) in (1..).zip(&asks) {
             let (stage, together) = (&stage, &together);
@@ -410,6 +462,7 @@ fn play(seed: u64, locked: bool) -> Result<(), String> {
                 for ask in asks {
                     stage.ask(caller, *ask);
                 }
+                stage.callers.left.fetch_sub(1, Ordering::SeqCst);
             });
         }
     });
@@ -422,7 +475,7 @@ fn play(seed: u64, locked: bool) -> Result<(), String> {
     }
     let history = stage.history.lock().unwrap().clone();
     if !history.is_consistent() {
-        return Err(format!("no order explains {history:#?}"));
+        return Err(format!("no order explains {history:?}"));
     }
     stage.end()
 }

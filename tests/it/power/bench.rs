@@ -259,16 +259,17 @@ impl Bench {
         story
     }
 
-    /// A settling thread may hold the manager a moment longer than anybody waits for it: until the
-    /// file that readers of the journal share is closed.
+    /// A settling thread may hold the manager a moment longer than anybody waits for it. The last
+    /// thing that SQLite does is to close the journal; then only the recording has it open.
     fn wait_for_the_last_user(&self) {
-        let shared = self.path("store/journal.db-shm");
-        let is_open = || {
+        let journal = self.path("store/journal.db");
+        let users = || {
             let open = fs::read_dir("/proc/self/fd").unwrap();
             open.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok())
-                .any(|path| path.to_string_lossy().starts_with(&*shared.to_string_lossy()))
+                .filter(|path| *path == journal)
+                .count()
         };
-        while is_open() {
+        while users() > 1 {
             std::thread::yield_now();
         }
     }
