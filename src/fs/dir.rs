@@ -1,8 +1,8 @@
 //! An open directory: getting at what is in it.
 
+use super::attributes::set_file_mode;
 use super::entries::Names;
 use super::faults;
-use super::attributes::set_file_mode;
 use super::open::{Moved, one_component, open_within};
 use super::stat::{FileKind, Stat, statx};
 use crate::sync::witness::about_to_block;

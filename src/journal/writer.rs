@@ -79,13 +79,13 @@ impl Told {
         if self.broken.load(Ordering::Acquire) {
             return Err(rusqlite::Error::InvalidQuery);
         }
-        fs::about_to_end_transaction(path).map_err(refused)?;
+        fs::about_to_end_transaction(path).map_err(|error| refused(&error))?;
         conn.execute_batch("COMMIT")
     }
 }
 
 /// What SQLite would say if the system refused to write its log.
-fn refused(error: std::io::Error) -> rusqlite::Error {
+fn refused(error: &std::io::Error) -> rusqlite::Error {
     let code = match error.kind() {
         std::io::ErrorKind::StorageFull => rusqlite::ffi::SQLITE_FULL,
         _ => rusqlite::ffi::SQLITE_IOERR_WRITE,

@@ -26,7 +26,7 @@ mod mixed;
 mod model;
 #[cfg(feature = "sqlite")]
 mod pipelines;
-#[cfg(all(feature = "sqlite", debug_assertions))]
+#[cfg(feature = "sqlite")]
 mod power;
 mod processes;
 #[cfg(feature = "sqlite")]

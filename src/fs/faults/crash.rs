@@ -56,7 +56,10 @@ fn keys(op: &Op, loss: Loss) -> Vec<(Id, Option<&OsStr>)> {
     if op.slots.is_empty() {
         let own = op.inodes.first().map(|(id, _)| *id);
         // Attributes of one inode keep their order; no name is called "".
-        return own.map(|id| (id, Some(OsStr::new("")))).into_iter().collect();
+        return own
+            .map(|id| (id, Some(OsStr::new(""))))
+            .into_iter()
+            .collect();
     }
     let whole = loss == Loss::TailOfEach;
     let slots = op.slots.iter();
@@ -83,7 +86,7 @@ fn survivors(ops: &[Op], loss: Loss, dice: &mut Dice) -> Vec<bool> {
     }
     let kept_from = last_flushed.map_or(0, |last| last + 1);
     let tail = kept_from + dice.below(ops.len() + 1 - kept_from);
-    let mut lost: BTreeSet<(Id, Option<&OsStr>)> = BTreeSet::new();
+    let mut without: BTreeSet<(Id, Option<&OsStr>)> = BTreeSet::new();
     let mut kept = Vec::new();
     for (index, (op, forced)) in ops.iter().zip(&forced).enumerate() {
         let keys = keys(op, loss);
@@ -91,12 +94,12 @@ fn survivors(ops: &[Op], loss: Loss, dice: &mut Dice) -> Vec<bool> {
             Loss::All => false,
             Loss::Tail => index < tail,
             Loss::TailOfEach | Loss::Any => {
-                dice.below(3) > 0 && !keys.iter().any(|key| lost.contains(key))
+                dice.below(3) > 0 && !keys.iter().any(|key| without.contains(key))
             }
         };
         let survives = *forced || lucky;
         if !survives {
-            lost.extend(keys);
+            without.extend(keys);
         }
         kept.push(survives);
     }
@@ -114,7 +117,7 @@ impl Trace {
     ) -> io::Result<Vec<String>> {
         let mut dice = Dice(seed);
         let kept = survivors(&self.ops, loss, &mut dice);
-        let mut lost = Vec::new();
+        let mut told = Vec::new();
         let mut slots: BTreeMap<(Id, OsString), Option<Id>> = BTreeMap::new();
         let mut inodes = self.first.clone();
         for (op, kept) in self.ops.iter().zip(&kept) {
@@ -128,14 +131,14 @@ impl Trace {
             if *kept {
                 inodes.extend(op.inodes.iter().copied());
             } else {
-                lost.push(describe(op));
+                told.push(describe(op));
             }
         }
         self.arrange(&slots)?;
-        self.tear(loss, &mut dice, &mut lost)?;
+        self.tear(loss, &mut dice, &mut told)?;
         self.restamp(&inodes, shown)?;
         self.journal_back(loss, &mut dice)?;
-        Ok(lost)
+        Ok(told)
     }
 
     /// Gives every name to whom it belongs.
@@ -173,7 +176,7 @@ impl Trace {
     }
 
     /// Takes content that was not flushed, whole or in part.
-    fn tear(&self, loss: Loss, dice: &mut Dice, lost: &mut Vec<String>) -> io::Result<()> {
+    fn tear(&self, loss: Loss, dice: &mut Dice, told: &mut Vec<String>) -> io::Result<()> {
         for id in &self.dirty {
             let Some(handle) = self.handle(*id) else {
                 continue;
@@ -192,7 +195,7 @@ impl Trace {
             file.set_len(left)?;
             let mode = Mode::from_raw_mode(like.mode & 0o7777);
             rustix::fs::chmodat(CWD, &path, mode, AtFlags::empty())?;
-            lost.push(format!("content of inode {}: {length} to {left}", id.1));
+            told.push(format!("content of inode {}: {length} to {left}", id.1));
         }
         Ok(())
     }
@@ -273,9 +276,14 @@ fn stamps((tv_sec, nanoseconds): Time) -> Timestamps {
 
 fn describe(op: &Op) -> String {
     let names = op.slots.iter().map(|slot| {
-        let number = |id: Option<Id>| id.map_or_else(|| "nothing".to_owned(), |id| id.1.to_string());
+        let number =
+            |id: Option<Id>| id.map_or_else(|| "nothing".to_owned(), |id| id.1.to_string());
         let (before, after) = (number(slot.before), number(slot.after));
-        format!("{}/{}: {before} to {after}", slot.dir.1, slot.name.display())
+        format!(
+            "{}/{}: {before} to {after}",
+            slot.dir.1,
+            slot.name.display()
+        )
     });
     let names: Vec<_> = names.collect();
     if names.is_empty() {

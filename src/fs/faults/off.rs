@@ -44,7 +44,10 @@ pub(super) fn attribute<T>(_at: Spot<'_>, call: impl FnOnce() -> io::Result<T>) 
 
 /// All bytes reach the file.
 #[inline(always)]
-#[expect(clippy::unnecessary_wraps, reason = "a build with faults can fail here")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a build with faults can fail here"
+)]
 pub(super) fn write(_file: impl AsFd) -> io::Result<Option<u64>> {
     Ok(None)
 }
@@ -83,7 +86,10 @@ pub(super) fn ctime(_id: (u64, u64), ctime: super::stat::Time) -> super::stat::T
 
 /// Nothing.
 #[inline(always)]
-#[expect(clippy::unnecessary_wraps, reason = "a build with faults can fail here")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a build with faults can fail here"
+)]
 pub(super) fn journal(_path: &Path) -> io::Result<()> {
     Ok(())
 }

@@ -110,6 +110,10 @@ impl Faults {
     }
 
     /// Everything works again. What was struck first, if anything was.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "most callers only want it to work again"
+    )]
     pub fn mend(&self) -> Option<String> {
         let mut state = self.plan.state.lock();
         state.armed = None;
@@ -172,7 +176,7 @@ impl Faults {
         self.cut();
         let trace = self.plan.state.lock().trace.take();
         let mut shown = HashMap::new();
-        let lost = match trace {
+        let told = match trace {
             Some(trace) => trace.crash(loss, seed, &mut shown)?,
             None => Vec::new(),
         };
@@ -182,7 +186,7 @@ impl Faults {
         state.cut = false;
         state.gone = false;
         state.boots += 1;
-        Ok(lost)
+        Ok(told)
     }
 }
 

@@ -7,6 +7,7 @@
 use super::{Id, Spot};
 use crate::fs::stat::Time;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, StatxFlags};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -192,14 +193,14 @@ impl Trace {
         {
             inode.ctime = *shown;
         }
-        if !self.handles.contains_key(&id) {
+        if let Entry::Vacant(handle) = self.handles.entry(id) {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let opened = if at.1.is_empty() {
                 at.0.try_clone_to_owned().ok()?
             } else {
                 rustix::fs::openat(at.0, at.1, flags, Mode::empty()).ok()?
             };
-            self.handles.insert(id, opened);
+            handle.insert(opened);
         }
         self.first.entry(id).or_insert(inode);
         Some((id, inode))

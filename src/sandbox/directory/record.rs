@@ -149,8 +149,7 @@ pub(in crate::sandbox) fn store<T: Serialize>(
 
 fn write_visibly(place: &Dir, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
     let (temp, file) = place.temp_file(0o600)?;
-    let written = fs::write_all(&file, bytes)
-        .and_then(|()| place.rename_over(&temp, place, name));
+    let written = fs::write_all(&file, bytes).and_then(|()| place.rename_over(&temp, place, name));
     written.inspect_err(|_| drop(place.remove_file(&temp)))
 }
 

@@ -7,20 +7,20 @@
 //! `PLANBOX_CASES=5000 cargo test --test it model::` plays more stories; `PLANBOX_SEED=...` the same
 //! ones again.
 
+mod commits;
 mod ops;
 mod plain;
-#[cfg(debug_assertions)]
+mod sequential;
 mod struck;
 mod thing;
-#[cfg(debug_assertions)]
 mod together;
 mod world;
 
 use crate::conformance::{
     Defect, Shelf, checked_out, directory, git, settings, shelf, sqlite, value,
 };
-use ops::{Op, PLANS, story, story_of_faults};
 use crate::support::seeds;
+use ops::{Op, PLANS, story, story_of_faults};
 use planbox::conformance::{Subject, Tried};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{

@@ -112,7 +112,10 @@ fn wrong() -> impl Strategy<Value = Op> {
     use rustix::io::Errno;
     let errnos = [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ACCESS];
     let once = errnos.map(|errno| Wrong::Once(errno.raw_os_error()));
-    let wrongs: Vec<Wrong> = once.into_iter().chain([Wrong::Gone, Wrong::Short]).collect();
+    let wrongs: Vec<Wrong> = once
+        .into_iter()
+        .chain([Wrong::Gone, Wrong::Short])
+        .collect();
     // Many steps are short, a commit of many kinds is long.
     let nth = prop_oneof![2 => 1_u64..16, 2 => 16_u64..80, 1 => 80_u64..240];
     (prop::sample::select(wrongs), nth).prop_map(|(wrong, nth)| Op::Wrong { wrong, nth })

@@ -14,13 +14,14 @@
 //! Each plan also has a participant that waits, whenever it is sealed, until another caller asks
 //! something: callers do meet.
 
+use super::sequential::{Ask, PLANS, Phase, PlainWorld, THINGS, Told, VALUE};
 use crate::support::scripted::{Scripted, ScriptedKind, World as Script};
 use crate::support::seeds::{self, Dice};
 use planbox::error::CommitError;
 use planbox::{
     Directory, Explain as _, GcOptions, PlanId, PlanState, SandboxManager, Value, VersionRegister,
 };
-use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester, SequentialSpec};
+use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -35,167 +36,8 @@ const CASES: u64 = 60;
 /// Seeds that failed once: they are played first.
 const REGRESSIONS: &str = include_str!("together.txt");
 
-/// The two directories, and the value.
-const THINGS: usize = 3;
-const VALUE: usize = 2;
-
 /// What callers open while others commit.
 const OPENED: usize = 1;
-
-const PLANS: usize = 2;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ask {
-    Open(usize, usize),
-    /// The plan puts this version where it works.
-    Write(usize, usize, u32),
-    Commit(usize),
-    RollBack(usize),
-    Status(usize),
-    Gc,
-    /// What the real thing holds.
-    Look(usize),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Opened,
-    Refused,
-    Wrote,
-    /// There is nowhere to write any more, or not now.
-    NotWritten,
-    /// The first receipt, or a later one: so many sandboxes, so many of them changed something.
-    Committed(usize, usize),
-    Again(usize, usize),
-    Conflict,
-    RolledBack,
-    Is(Phase),
-    /// It is decided, and perhaps not yet to be seen.
-    Deciding,
-    Swept,
-    Holds(u32),
-    /// What is never right.
-    Wrong(&'static str),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Open,
-    Committed,
-    GivenUp,
-}
-
-/// What a sandbox started from, and what the plan wants there.
-#[derive(Debug, Clone, Copy)]
-struct Plain {
-    base: u32,
-    wanted: Option<u32>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct PlainPlan {
-    phase: Phase,
-    sandboxes: [Option<Plain>; THINGS],
-}
-
-/// Everything, as a sequential thing.
-#[derive(Debug, Clone, Copy)]
-struct PlainWorld {
-    real: [u32; THINGS],
-    plans: [PlainPlan; PLANS],
-}
-
-impl PlainPlan {
-    fn counts(&self) -> (usize, usize) {
-        let open = self.sandboxes.iter().flatten();
-        let changed = open.clone().filter(|sandbox| sandbox.wanted.is_some());
-        // The participant that waits changes something, too.
-        (open.clone().count() + 1, changed.count() + 1)
-    }
-}
-
-impl PlainWorld {
-    fn new() -> Self {
-        let plan = PlainPlan {
-            phase: Phase::Open,
-            sandboxes: [None; THINGS],
-        };
-        Self {
-            real: [0; THINGS],
-            plans: [plan; PLANS],
-        }
-    }
-
-    fn commit(&mut self, plan: usize) -> Told {
-        let plan = &mut self.plans[plan];
-        let (count, changed) = plan.counts();
-        match plan.phase {
-            Phase::Committed => return Told::Again(count, changed),
-            Phase::GivenUp => return Told::Refused,
-            Phase::Open => (),
-        }
-        let both = || self.real.iter().zip(&plan.sandboxes);
-        if both().any(|(real, sandbox)| {
-            sandbox.is_some_and(|sandbox| sandbox.wanted.is_some() && sandbox.base != *real)
-        }) {
-            return Told::Conflict;
-        }
-        for (real, sandbox) in self.real.iter_mut().zip(&plan.sandboxes) {
-            *real = sandbox.and_then(|sandbox| sandbox.wanted).unwrap_or(*real);
-        }
-        plan.phase = Phase::Committed;
-        Told::Committed(count, changed)
-    }
-}
-
-impl SequentialSpec for PlainWorld {
-    type Op = Ask;
-    type Ret = Told;
-
-    fn invoke(&mut self, ask: &Ask) -> Told {
-        match *ask {
-            Ask::Open(plan, thing) => {
-                let base = self.real[thing];
-                let plan = &mut self.plans[plan];
-                if plan.phase != Phase::Open {
-                    return Told::Refused;
-                }
-                plan.sandboxes[thing].get_or_insert(Plain { base, wanted: None });
-                Told::Opened
-            }
-            Ask::Write(plan, thing, version) => {
-                let plan = &mut self.plans[plan];
-                if let (Phase::Open, Some(sandbox)) = (plan.phase, &mut plan.sandboxes[thing]) {
-                    sandbox.wanted = Some(version);
-                }
-                Told::Wrote
-            }
-            Ask::Commit(plan) => self.commit(plan),
-            Ask::RollBack(plan) => {
-                let plan = &mut self.plans[plan];
-                if plan.phase == Phase::Committed {
-                    return Told::Refused;
-                }
-                plan.phase = Phase::GivenUp;
-                Told::RolledBack
-            }
-            Ask::Status(plan) => Told::Is(self.plans[plan].phase),
-            Ask::Gc => Told::Swept,
-            Ask::Look(thing) => Told::Holds(self.real[thing]),
-        }
-    }
-
-    fn is_valid_step(&mut self, ask: &Ask, told: &Told) -> bool {
-        match (ask, told) {
-            (Ask::Status(plan), Told::Deciding) => self.plans[*plan].phase != Phase::GivenUp,
-            // A value is not to be written while it is sealed, also by a commit that then fails.
-            (Ask::Write(plan, thing, _), Told::NotWritten) => {
-                *thing == VALUE || self.plans[*plan].phase != Phase::Open
-            }
-            _ => self.invoke(ask) == *told,
-        }
-    }
-}
 
 type History = LinearizabilityTester<usize, PlainWorld>;
 
@@ -295,7 +137,9 @@ impl Stage {
             let opened = self.manager.open_sandbox(&id, self.value.clone());
             opened.map(|sandbox| (None, sandbox.token().to_owned()))
         } else {
-            let opened = self.manager.open_sandbox(&id, Directory::at(self.real(thing)));
+            let opened = self
+                .manager
+                .open_sandbox(&id, Directory::at(self.real(thing)));
             opened.map(|sandbox| (Some(sandbox.path().to_owned()), String::new()))
         };
         match opened {
@@ -322,7 +166,11 @@ impl Stage {
                     && moved(&aside, &path.join("file"))
             }
         };
-        if written { Told::Wrote } else { Told::NotWritten }
+        if written {
+            Told::Wrote
+        } else {
+            Told::NotWritten
+        }
     }
 
     fn commit(&self, number: usize) -> Told {
@@ -370,13 +218,23 @@ impl Stage {
     }
 
     fn ask(&self, caller: usize, ask: Ask) {
-        let invoked = self.history.lock().unwrap().on_invoke(caller, ask).map(drop);
+        let invoked = self
+            .history
+            .lock()
+            .unwrap()
+            .on_invoke(caller, ask)
+            .map(drop);
         invoked.unwrap();
         self.callers.asking.fetch_add(1, Ordering::SeqCst);
         let told = catch_unwind(AssertUnwindSafe(|| self.answer(ask)));
         self.callers.asking.fetch_sub(1, Ordering::SeqCst);
         let told = told.unwrap_or(Told::Wrong("a panic"));
-        let returned = self.history.lock().unwrap().on_return(caller, told).map(drop);
+        let returned = self
+            .history
+            .lock()
+            .unwrap()
+            .on_return(caller, told)
+            .map(drop);
         returned.unwrap();
     }
 
@@ -486,7 +344,10 @@ impl Stage {
         for number in 0..PLANS {
             let id = plan(number);
             let over = self.manager.rollback_all(&id).is_ok()
-                || self.manager.commit_all(&id).is_ok_and(|receipt| receipt.is_repeat());
+                || self
+                    .manager
+                    .commit_all(&id)
+                    .is_ok_and(|receipt| receipt.is_repeat());
             if !over {
                 return Err(format!("plan {number} is neither committed nor given up"));
             }

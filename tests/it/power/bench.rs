@@ -86,7 +86,10 @@ fn plan() -> PlanId {
 
 fn put(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+    File::create(path)
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
 }
 
 fn collect(dir: &Path, below: &Path, found: &mut Trees) {
@@ -305,7 +308,9 @@ impl Bench {
     fn end(&self, task: Task, mut is_new: bool) -> Run {
         let again = self.manager().commit_all(&plan());
         if is_new && !again.as_ref().is_ok_and(planbox::Receipt::is_repeat) {
-            return Err(format!("everything is new, but the commit is not done: {again:?}"));
+            return Err(format!(
+                "everything is new, but the commit is not done: {again:?}"
+            ));
         }
         if let (false, Ok(receipt)) = (is_new, &again) {
             let mut parts = receipt.resources().iter();
@@ -322,7 +327,10 @@ impl Bench {
         let wanted = if is_new { &self.new } else { &self.old };
         let found = trees(self.home.path());
         if found != *wanted {
-            return Err(format!("after the end of the plan:\n{}", self.apart(&found)));
+            return Err(format!(
+                "after the end of the plan:\n{}",
+                self.apart(&found)
+            ));
         }
         // A cut may bring back what was removed from a plan that has ended: that is swept.
         let swept = self.manager().gc(&GcOptions::default());

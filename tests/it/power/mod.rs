@@ -48,7 +48,9 @@ fn a_commit_cut_at_any_call_is_all_old_or_all_new() {
     let full = std::env::var("PLANBOX_CUTS").is_ok_and(|wish| wish == "full");
     let stride = if full { 1 } else { STRIDE };
     let (mut old, mut new, mut wrong) = (0, 0, Vec::new());
-    let ways = Loss::ALL.iter().flat_map(|loss| [(*loss, true), (*loss, false)]);
+    let ways = Loss::ALL
+        .iter()
+        .flat_map(|loss| [(*loss, true), (*loss, false)]);
     for (number, (loss, whole)) in (0..).zip(ways) {
         // Each way begins at another call, so that together they see all of them.
         let mut at = 1 + number % stride;
