@@ -112,15 +112,20 @@ pub use plan::Without;
 
 /// A journal in memory behind the writer of the durable one, and faults of that writer.
 #[doc(hidden)]
-#[cfg(any(feature = "sqlite", debug_assertions))]
+#[cfg(all(any(feature = "sqlite", debug_assertions), not(loom)))]
 pub use journal::JournalFault;
 #[doc(hidden)]
-#[cfg(debug_assertions)]
+#[cfg(all(debug_assertions, not(loom)))]
 pub use journal::{BatchedCounter, Upset};
 
 /// Faults of a register, for a debug build.
 #[doc(hidden)]
+#[cfg(not(loom))]
 pub use register::RegisterFault;
+/// A file system that fails and loses power, for tests of a debug build.
+#[doc(hidden)]
+#[cfg(all(debug_assertions, not(loom)))]
+pub use fs::faults;
 
 /// The crash points that a debug build knows, for tests that kill a process at each of them.
 #[doc(hidden)]

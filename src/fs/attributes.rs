@@ -1,6 +1,7 @@
 //! Modes, times and owners.
 
 use super::dir::Dir;
+use super::faults;
 use super::open::{one_component, open_within};
 use super::stat::{FileKind, Time, statx};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
@@ -16,10 +17,10 @@ impl Dir {
     /// # Errors
     /// What the kernel says.
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
-        Ok(rustix::fs::fchmod(
-            self,
-            Mode::from_raw_mode(mode & 0o7777),
-        )?)
+        faults::attribute((self.as_fd(), OsStr::new("")), || {
+            let mode = Mode::from_raw_mode(mode & 0o7777);
+            Ok(rustix::fs::fchmod(self, mode)?)
+        })
     }
 
     /// Sets the permission bits of the file or directory `name`, even if it may not be opened.
@@ -35,14 +36,16 @@ impl Dir {
         }
         // A descriptor that grants nothing has to be named through /proc.
         let by_number = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        match rustix::fs::chmodat(CWD, by_number, mode, AtFlags::empty()) {
-            Err(Errno::NOENT) => {
-                let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-                let fd = open_within(self.as_fd(), name, flags, Mode::empty())?;
-                Ok(rustix::fs::fchmod(fd, mode)?)
+        faults::attribute((self.as_fd(), name), || {
+            match rustix::fs::chmodat(CWD, by_number, mode, AtFlags::empty()) {
+                Err(Errno::NOENT) => {
+                    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+                    let fd = open_within(self.as_fd(), name, flags, Mode::empty())?;
+                    Ok(rustix::fs::fchmod(fd, mode)?)
+                }
+                other => Ok(other?),
             }
-            other => Ok(other?),
-        }
+        })
     }
 
     /// Gives `name`, also a link, to an owner and a group.
@@ -53,13 +56,10 @@ impl Dir {
         let name = one_component(name)?;
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        Ok(rustix::fs::chownat(
-            self,
-            name,
-            Some(uid),
-            Some(gid),
-            flags,
-        )?)
+        faults::attribute((self.as_fd(), name), || {
+            let (uid, gid) = (Some(uid), Some(gid));
+            Ok(rustix::fs::chownat(self, name, uid, gid, flags)?)
+        })
     }
 
     /// Sets the modification time of this directory; the access time stays.
@@ -67,7 +67,9 @@ impl Dir {
     /// # Errors
     /// What the kernel says.
     pub(crate) fn set_mtime(&self, mtime: Time) -> io::Result<()> {
-        Ok(rustix::fs::futimens(self, &stamps(mtime))?)
+        faults::attribute((self.as_fd(), OsStr::new("")), || {
+            Ok(rustix::fs::futimens(self, &stamps(mtime))?)
+        })
     }
 
     /// Sets the modification time of `name`, also of a link; the access time stays.
@@ -77,7 +79,9 @@ impl Dir {
     pub(crate) fn set_mtime_at(&self, name: &OsStr, mtime: Time) -> io::Result<()> {
         let name = one_component(name)?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        Ok(rustix::fs::utimensat(self, name, &stamps(mtime), flags)?)
+        faults::attribute((self.as_fd(), name), || {
+            Ok(rustix::fs::utimensat(self, name, &stamps(mtime), flags)?)
+        })
     }
 }
 
@@ -86,7 +90,9 @@ impl Dir {
 /// # Errors
 /// What the kernel says.
 pub(crate) fn set_file_mtime(file: &File, mtime: Time) -> io::Result<()> {
-    Ok(rustix::fs::futimens(file, &stamps(mtime))?)
+    faults::attribute((file.as_fd(), OsStr::new("")), || {
+        Ok(rustix::fs::futimens(file, &stamps(mtime))?)
+    })
 }
 
 /// Sets the permission bits of an open file.
@@ -94,10 +100,10 @@ pub(crate) fn set_file_mtime(file: &File, mtime: Time) -> io::Result<()> {
 /// # Errors
 /// What the kernel says.
 pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
-    Ok(rustix::fs::fchmod(
-        file,
-        Mode::from_raw_mode(mode & 0o7777),
-    )?)
+    faults::attribute((file.as_fd(), OsStr::new("")), || {
+        let mode = Mode::from_raw_mode(mode & 0o7777);
+        Ok(rustix::fs::fchmod(file, mode)?)
+    })
 }
 
 /// Gives an open file or directory to an owner and a group.
@@ -106,7 +112,9 @@ pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
 /// EPERM for an unprivileged process, but for groups it belongs to.
 pub(crate) fn set_owner(of: impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    Ok(rustix::fs::fchown(of, Some(uid), Some(gid))?)
+    faults::attribute((of.as_fd(), OsStr::new("")), || {
+        Ok(rustix::fs::fchown(&of, Some(uid), Some(gid))?)
+    })
 }
 
 fn stamps(mtime: Time) -> Timestamps {

@@ -1,5 +1,6 @@
 //! Copying the content of a file.
 
+use super::faults;
 use super::stat::stat_file;
 use crate::sync::witness::about_to_block;
 use rustix::fs::SeekFrom;
@@ -51,7 +52,8 @@ pub(crate) fn copy_file(
     progress: &mut dyn FnMut(u64) -> io::Result<()>,
 ) -> io::Result<CopyMethod> {
     about_to_block("fs.copy");
-    if wish != CopyWish::Copy {
+    let room = faults::write(dst)?;
+    if wish != CopyWish::Copy && room.is_none() {
         match rustix::fs::ioctl_ficlone(dst, src) {
             Ok(()) => {
                 progress(stat_file(src)?.size)?;
@@ -69,6 +71,10 @@ pub(crate) fn copy_file(
         buffer: Vec::new(),
         progress,
     };
+    if let Some(room) = room {
+        copy.range(0, stat.size.min(room))?;
+        return Err(Errno::NOSPC.into());
+    }
     if stat.allocated >= stat.size {
         copy.range(0, stat.size)?;
     } else {

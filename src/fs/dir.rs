@@ -1,6 +1,8 @@
 //! An open directory: getting at what is in it.
 
+use super::attributes::set_file_mode;
 use super::entries::Names;
+use super::faults;
 use super::open::{Moved, one_component, open_within};
 use super::stat::{FileKind, Stat, statx};
 use crate::sync::witness::about_to_block;
@@ -191,7 +193,9 @@ impl Dir {
     /// # Errors
     /// As [`read_file`](Self::read_file).
     pub(crate) fn write_file(&self, name: &OsStr) -> io::Result<File> {
-        self.regular(name, OFlags::RDWR, Mode::empty())
+        let file = self.regular(name, OFlags::RDWR, Mode::empty())?;
+        faults::opened(&file);
+        Ok(file)
     }
 
     /// Opens the regular file `name` for reading and writing; makes it with exactly `mode` if it
@@ -220,7 +224,7 @@ impl Dir {
     /// EEXIST if the name is taken.
     pub(crate) fn create_file(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let file = self.create_private(name)?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o7777))?;
+        set_file_mode(&file, mode)?;
         Ok(file)
     }
 
@@ -228,7 +232,12 @@ impl Dir {
     pub(crate) fn create_private(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         let mode = Mode::RUSR | Mode::WUSR;
-        Ok(open_within(self.as_fd(), one_component(name)?, flags, mode)?.into())
+        let name = one_component(name)?;
+        let file: File = faults::make((self.as_fd(), name), || {
+            Ok(open_within(self.as_fd(), name, flags, mode)?.into())
+        })?;
+        faults::opened(&file);
+        Ok(file)
     }
 
     /// Makes a file without a name on this directory's file system, if that is possible there.

@@ -1,6 +1,7 @@
 //! Making things last: flushes, durable small files, private directories.
 
 use super::dir::Dir;
+use super::faults;
 use crate::sync::witness::about_to_block;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -31,7 +32,7 @@ pub(crate) fn flushes() -> u64 {
 pub(crate) fn sync_all(file: impl AsFd) -> io::Result<()> {
     about_to_block("fs.sync");
     FLUSHES.fetch_add(1, Ordering::Relaxed);
-    Ok(rustix::fs::fsync(file)?)
+    faults::flush(file.as_fd(), false, || Ok(rustix::fs::fsync(&file)?))
 }
 
 /// Makes the content of `file` durable.
@@ -42,7 +43,7 @@ pub(crate) fn sync_all(file: impl AsFd) -> io::Result<()> {
 pub(crate) fn sync_data(file: impl AsFd) -> io::Result<()> {
     about_to_block("fs.sync");
     FLUSHES.fetch_add(1, Ordering::Relaxed);
-    Ok(rustix::fs::fdatasync(file)?)
+    faults::flush(file.as_fd(), false, || Ok(rustix::fs::fdatasync(&file)?))
 }
 
 impl Dir {
@@ -63,7 +64,7 @@ impl Dir {
     pub(crate) fn sync_filesystem(&self) -> io::Result<()> {
         about_to_block("fs.sync");
         FLUSHES.fetch_add(1, Ordering::Relaxed);
-        Ok(rustix::fs::syncfs(self)?)
+        faults::flush(self.as_fd(), true, || Ok(rustix::fs::syncfs(self)?))
     }
 
     /// Finds out by doing it whether files here can share their blocks with a copy.
@@ -104,15 +105,27 @@ impl Dir {
     }
 }
 
+/// Writes all of `bytes` to `file`, from where it is.
+///
+/// # Errors
+/// What the kernel says; a part may be written then.
+pub(crate) fn write_all(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    let Some(room) = faults::write(file)? else {
+        return file.write_all(bytes);
+    };
+    let room = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+    file.write_all(bytes.get(..room).unwrap_or_default())?;
+    Err(Errno::NOSPC.into())
+}
+
 /// Makes `name` a file of mode 0600 with these `bytes`: after a crash it holds the old content or
 /// the new, and the new once this has returned.
 ///
 /// # Errors
 /// What the kernel says; the old content is in place then, unless only the last flush failed.
 pub(crate) fn write_durably(dir: &Dir, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
-    let (temp, mut file) = dir.temp_file(0o600)?;
-    let written = file
-        .write_all(bytes)
+    let (temp, file) = dir.temp_file(0o600)?;
+    let written = write_all(&file, bytes)
         .and_then(|()| sync_all(&file))
         .and_then(|()| dir.rename_over(&temp, dir, name));
     if let Err(error) = written {
@@ -189,6 +202,32 @@ pub(crate) fn dirty_bytes() -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("Dirty:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
+}
+
+/// Whether one flush of the whole file system is to replace many single ones at `dir`: a test
+/// decides that, nobody else.
+#[must_use]
+pub(crate) fn flushes_whole(dir: &Dir) -> Option<bool> {
+    faults::flushes_whole(dir.as_fd())
+}
+
+/// Right before the journal in the file `path` ends a transaction.
+///
+/// # Errors
+/// Only a test's: the transaction is not ended then.
+pub(crate) fn about_to_end_transaction(path: &Path) -> io::Result<()> {
+    faults::journal(path)
+}
+
+/// The journal in the file `path` has ended a transaction, and it is flushed.
+pub(crate) fn transaction_flushed(path: &Path) {
+    faults::journal_flushed(path);
+}
+
+/// As [`boot_id`], for what is near `path`: a test may have started the machine anew for that.
+#[must_use]
+pub(crate) fn boot_id_near(path: &Path) -> String {
+    faults::boot(path).unwrap_or_else(boot_id)
 }
 
 /// The kernel's name for the time since it was started; empty if it does not say.

@@ -21,6 +21,11 @@ mod cursor;
 mod dir;
 mod durable;
 mod entries;
+#[cfg(debug_assertions)]
+pub mod faults;
+#[cfg(not(debug_assertions))]
+#[path = "faults/off.rs"]
+mod faults;
 mod names;
 mod open;
 mod remove;
@@ -36,7 +41,8 @@ pub(crate) use copy::{CopyMethod, CopyWish, content_digest, copy_file};
 pub(crate) use cursor::Cursor;
 pub(crate) use dir::Dir;
 pub(crate) use durable::{
-    TEMP_PREFIX, boot_id, dirty_bytes, flushes, make_private_dirs, sync_all, sync_data,
+    TEMP_PREFIX, about_to_end_transaction, boot_id, boot_id_near, dirty_bytes, flushes,
+    flushes_whole, make_private_dirs, sync_all, sync_data, transaction_flushed, write_all,
     write_durably,
 };
 pub(crate) use open::{is_moved, is_rename_storm};

@@ -1,10 +1,12 @@
 //! Making, moving and removing names.
 
 use super::dir::Dir;
+use super::faults;
 use super::open::one_component;
-use super::stat::statx;
+use super::stat::{FileKind, statx};
 use crate::sync::witness::about_to_block;
 use rustix::fs::{AtFlags, Mode, RenameFlags};
+use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd as _;
@@ -19,7 +21,13 @@ impl Dir {
         about_to_block("fs.make");
         let name = one_component(name)?;
         let mode = mode & 0o7777;
-        rustix::fs::mkdirat(self, name, Mode::from_raw_mode(mode & 0o700))?;
+        faults::make((self.as_fd(), name), || {
+            Ok(rustix::fs::mkdirat(
+                self,
+                name,
+                Mode::from_raw_mode(mode & 0o700),
+            )?)
+        })?;
         if statx(self.as_fd(), name)?.mode == mode {
             return Ok(());
         }
@@ -32,7 +40,10 @@ impl Dir {
     /// EEXIST if the name is taken.
     pub(crate) fn make_symlink(&self, target: &OsStr, name: &OsStr) -> io::Result<()> {
         about_to_block("fs.make");
-        Ok(rustix::fs::symlinkat(target, self, one_component(name)?)?)
+        let name = one_component(name)?;
+        faults::make((self.as_fd(), name), || {
+            Ok(rustix::fs::symlinkat(target, self, name)?)
+        })
     }
 
     /// The exact bytes of the target of the link `name`.
@@ -51,13 +62,15 @@ impl Dir {
     /// EEXIST if `to_name` is taken; EMLINK, EPERM or EXDEV where it cannot be.
     pub(crate) fn hard_link(&self, name: &OsStr, to: &Self, to_name: &OsStr) -> io::Result<()> {
         let (name, to_name) = (one_component(name)?, one_component(to_name)?);
-        Ok(rustix::fs::linkat(
-            self,
-            name,
-            to,
-            to_name,
-            AtFlags::empty(),
-        )?)
+        faults::make((to.as_fd(), to_name), || {
+            Ok(rustix::fs::linkat(
+                self,
+                name,
+                to,
+                to_name,
+                AtFlags::empty(),
+            )?)
+        })
     }
 
     /// Moves `name`, replacing nothing.
@@ -93,7 +106,10 @@ impl Dir {
     ) -> io::Result<()> {
         about_to_block("fs.rename");
         let (name, to_name) = (one_component(name)?, one_component(to_name)?);
-        Ok(rustix::fs::renameat_with(self, name, to, to_name, flags)?)
+        let (from, into) = ((self.as_fd(), name), (to.as_fd(), to_name));
+        faults::rename(from, into, flags, || {
+            Ok(rustix::fs::renameat_with(self, name, to, to_name, flags)?)
+        })
     }
 
     /// Removes the name of anything but a directory.
@@ -102,11 +118,14 @@ impl Dir {
     /// EISDIR for a directory.
     pub(crate) fn remove_file(&self, name: &OsStr) -> io::Result<()> {
         about_to_block("fs.remove");
-        Ok(rustix::fs::unlinkat(
-            self,
-            one_component(name)?,
-            AtFlags::empty(),
-        )?)
+        let name = one_component(name)?;
+        let is_file = || match statx(self.as_fd(), name)?.kind {
+            FileKind::Directory => Err(Errno::ISDIR.into()),
+            _ => Ok(true),
+        };
+        faults::remove((self.as_fd(), name), is_file, || {
+            Ok(rustix::fs::unlinkat(self, name, AtFlags::empty())?)
+        })
     }
 
     /// Removes an empty directory.
@@ -115,11 +134,11 @@ impl Dir {
     /// ENOTEMPTY, ENOTDIR.
     pub(crate) fn remove_dir(&self, name: &OsStr) -> io::Result<()> {
         about_to_block("fs.remove");
-        Ok(rustix::fs::unlinkat(
-            self,
-            one_component(name)?,
-            AtFlags::REMOVEDIR,
-        )?)
+        let name = one_component(name)?;
+        let is_empty = || Ok(self.child_quiet(name)?.entries()?.is_empty());
+        faults::remove((self.as_fd(), name), is_empty, || {
+            Ok(rustix::fs::unlinkat(self, name, AtFlags::REMOVEDIR)?)
+        })
     }
 }
 

@@ -1,9 +1,9 @@
 //! Small files of the store.
 
 use super::dir::Dir;
-use super::durable::sync_all;
+use super::durable::{sync_all, write_all};
 use std::ffi::OsStr;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 
 /// Longest small file, in bytes; a longer one is not ours.
 const SMALL_MAX_BYTES: u64 = 64 * 1024;
@@ -31,9 +31,8 @@ pub(crate) fn read_small(dir: &Dir, name: &OsStr) -> io::Result<Vec<u8>> {
 /// # Errors
 /// What the kernel says; [`io::ErrorKind::AlreadyExists`] if the name is taken.
 pub(crate) fn write_new_durably(dir: &Dir, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
-    let (temp, mut file) = dir.temp_file(0o600)?;
-    let written = file
-        .write_all(bytes)
+    let (temp, file) = dir.temp_file(0o600)?;
+    let written = write_all(&file, bytes)
         .and_then(|()| sync_all(&file))
         .and_then(|()| dir.rename_new(&temp, dir, name));
     if let Err(error) = written {

@@ -1,5 +1,6 @@
 //! What the kernel says about one inode.
 
+use super::faults;
 use crate::sync::witness::about_to_block;
 use rustix::fs::{AtFlags, FileType, StatxAttributes, StatxFlags};
 use serde::{Deserialize, Serialize};
@@ -126,8 +127,10 @@ pub(super) fn statx(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Stat> {
     let kind = FileKind::of(FileType::from_raw_mode(raw.stx_mode.into()))
         .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "an inode of unknown kind"))?;
     let has_mount = raw.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    let dev = rustix::fs::makedev(raw.stx_dev_major, raw.stx_dev_minor);
+    let ctime = (raw.stx_ctime.tv_sec, raw.stx_ctime.tv_nsec);
     Ok(Stat {
-        dev: rustix::fs::makedev(raw.stx_dev_major, raw.stx_dev_minor),
+        dev,
         ino: raw.stx_ino,
         mount: if has_mount { raw.stx_mnt_id } else { 0 },
         kind,
@@ -138,7 +141,7 @@ pub(super) fn statx(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Stat> {
         uid: raw.stx_uid,
         gid: raw.stx_gid,
         mtime: (raw.stx_mtime.tv_sec, raw.stx_mtime.tv_nsec),
-        ctime: (raw.stx_ctime.tv_sec, raw.stx_ctime.tv_nsec),
+        ctime: faults::ctime((dev, raw.stx_ino), ctime),
         immutable: raw.stx_attributes.contains(StatxAttributes::IMMUTABLE),
         append_only: raw.stx_attributes.contains(StatxAttributes::APPEND),
     })

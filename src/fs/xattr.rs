@@ -3,9 +3,11 @@
 //! Carried are `user.*` and the POSIX access lists. What grants privilege (`security.*`,
 //! `trusted.*`) is never carried.
 
+use super::faults;
 use crate::sync::witness::about_to_block;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -101,6 +103,10 @@ fn list(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
 pub(crate) fn write_xattrs(of: impl AsFd, wanted: &Xattrs) -> io::Result<()> {
     about_to_block("fs.attributes");
     let fd = of.as_fd();
+    faults::attribute((fd, OsStr::new("")), || replace_all(fd, wanted))
+}
+
+fn replace_all(fd: BorrowedFd<'_>, wanted: &Xattrs) -> io::Result<()> {
     let present = match list(fd) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Vec::new(),
         other => other?,
@@ -132,7 +138,6 @@ pub(crate) fn xattr_digest(of: impl AsFd) -> io::Result<Option<[u8; 32]>> {
 mod tests {
     use super::super::testing::Scratch;
     use super::*;
-    use std::ffi::OsStr;
 
     /// `user::rw-`, `user:1:r--`, `group::r--`, `mask::r--`, `other::---` as the kernel stores it.
     fn access_list() -> Vec<u8> {

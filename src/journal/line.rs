@@ -8,6 +8,7 @@ use super::sqlite_rows::SqliteRows;
 use super::stored::{distrust, failed};
 use super::writer::{Device, Line, Reply, Trouble, Work, undone};
 use crate::clock;
+use crate::fs;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use std::path::{Path, PathBuf};
@@ -35,13 +36,23 @@ impl Told {
         not(test),
         expect(clippy::unused_self, reason = "tests break the device")
     )]
-    fn commit(&self, conn: &Connection) -> rusqlite::Result<()> {
+    fn commit(&self, conn: &Connection, path: &Path) -> rusqlite::Result<()> {
         #[cfg(test)]
         if self.broken.load(Ordering::Acquire) {
             return Err(rusqlite::Error::InvalidQuery);
         }
+        fs::about_to_end_transaction(path).map_err(|error| refused(&error))?;
         run(conn, "COMMIT")
     }
+}
+
+/// What SQLite would say if the system refused to write its log.
+fn refused(error: &std::io::Error) -> rusqlite::Error {
+    let code = match error.kind() {
+        std::io::ErrorKind::StorageFull => rusqlite::ffi::SQLITE_FULL,
+        _ => rusqlite::ffi::SQLITE_IOERR_WRITE,
+    };
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(error.to_string()))
 }
 
 /// Runs a statement that is run again and again.
@@ -154,8 +165,11 @@ impl Line for SqliteLine {
             undone.map_err(|error| Trouble::Unknown(failed(path, "roll back", error)))?;
             return Ok(outcomes);
         }
-        if let Err(error) = told.commit(conn) {
+        if let Err(error) = told.commit(conn, path) {
             return Err(not_committed(conn, path, error));
+        }
+        if line.sync == Sync::Full {
+            fs::transaction_flushed(path);
         }
         line.settled = true;
         told.commits.fetch_add(1, Ordering::Relaxed);

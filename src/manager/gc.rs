@@ -92,7 +92,9 @@ impl SandboxManager {
         let age = Duration::from_millis(now_unix_ms.saturating_sub(record.changed_unix_ms));
         let older = |limit: Option<Duration>| limit.is_some_and(|limit| age >= limit);
         let terminal = record.state.is_terminal();
-        let sweep = terminal && !self.services().journal.sandboxes(plan)?.is_empty();
+        let left = || self.services().places.has_plan(plan);
+        let listed = !self.services().journal.sandboxes(plan)?.is_empty();
+        let sweep = terminal && (listed || left());
         let forget = terminal && older(options.forget_ended);
         let give_up = matches!(record.state, PlanState::Open | PlanState::Sealed)
             && older(options.give_up_idle);

@@ -134,6 +134,7 @@ impl ManagerBuilder {
     ) -> SandboxManager {
         let (leases, job_leases) = leases.unzip();
         let jobs = JobStore::over(Arc::clone(&journal), job_leases.as_deref(), self.wait);
+        let boot = fs::boot_id_near(places.base());
         let services = Services {
             journal,
             plans: self.without.plan_locks(),
@@ -144,7 +145,7 @@ impl ManagerBuilder {
             events: EventHub::new(),
             cancelled: self.cancelled,
             instance: clock::fresh_token(),
-            boot: fs::boot_id(),
+            boot,
             without: self.without,
         };
         let inner = Inner {

@@ -442,15 +442,16 @@ impl Locked {
             serde_json::to_string(&body).map_err(|error| self.in_doubt(Stage::Apply, error))?;
         let journal = &self.services.journal;
         let stored = journal.finish(&self.plan, self.epoch(), next, &text, Durability::Lazy);
-        stored.map_err(|source| match event {
-            // Nothing was decided or applied: whatever became of this write, everything is old.
-            PlanEvent::Nothing => PlanFault::Journal {
-                plan: self.plan.clone(),
-                source,
+        if let Err(source) = stored {
+            if event != PlanEvent::Nothing {
+                return Err(self.in_doubt(Stage::Apply, source));
             }
-            .into(),
-            _ => self.in_doubt(Stage::Apply, source),
-        })?;
+            // Nothing was decided or applied: whatever became of this write, everything is old, and
+            // the plan goes on.
+            self.step(PlanEvent::Refused)?;
+            let plan = self.plan.clone();
+            return Err(PlanFault::Journal { plan, source }.into());
+        }
         self.step(event)?;
         crash::point("commit.recorded");
         Ok(Receipt::first(body))

@@ -68,6 +68,14 @@ impl Places {
         remove_below(parent, name)
     }
 
+    /// True if there is anything of `plan`. A power cut may bring back what was removed after the
+    /// journal had forgotten it.
+    pub(crate) fn has_plan(&self, plan: &PlanId) -> bool {
+        let base = fs::Dir::open(&self.base);
+        let found = base.and_then(|base| base.stat_at(OsStr::new(&plan.file_name())));
+        found.is_ok_and(|found| found.is_some())
+    }
+
     /// Removes everything of `plan`. Idempotent.
     pub(crate) fn remove_plan(&self, plan: &PlanId) -> Outcome<()> {
         remove_below(&self.base, OsStr::new(&plan.file_name()))

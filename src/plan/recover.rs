@@ -41,7 +41,7 @@ impl Locked {
     }
 
     fn has_leftovers(&self) -> bool {
-        !self.body.participants.is_empty()
+        !self.body.participants.is_empty() || self.services.places.has_plan(&self.plan)
     }
 
     /// A durable step failed in this process: the journal knows what became of it.

@@ -400,6 +400,47 @@ fn a_dropped_handle_and_a_dropped_manager_keep_the_work() {
     assert_eq!(world.count("discard"), 0);
 }
 
+/// ```text
+/// first    seal .. guards .. prepare: the value is promised .. apply [slow]
+/// second                                                             [try: busy]   commit: conflict
+/// ```
+#[test]
+fn a_plan_over_a_value_waits_for_another_one_that_is_committing_it() {
+    let world = World::new();
+    let manager = manager(&world);
+    let value = planbox::Value::of(&planbox::VersionRegister::new("0", 0));
+    for (number, id) in (1_u32..).zip(["first", "second"]) {
+        let sandbox = manager.open_sandbox(&plan(id), value.clone()).unwrap();
+        sandbox.set(id, number).unwrap();
+    }
+    let slow = Scripted::new(&world, "slow");
+    manager.open_sandbox(&plan("first"), slow).unwrap();
+    let (met, seen) = (manager.clone(), Arc::new(Mutex::new(None)));
+    let tell = Arc::clone(&seen);
+    world.hook(move |step, _| {
+        if step == "apply" {
+            // The second caller is another thread: a participant may not call its manager.
+            let second = std::thread::scope(|scope| {
+                let caller = scope.spawn(|| met.try_commit_all(&plan("second")));
+                caller.join().unwrap()
+            });
+            *tell.lock().unwrap() = Some(second.unwrap_err().code());
+        }
+        Ok(())
+    });
+    manager.commit_all(&plan("first")).unwrap();
+    assert_eq!(
+        *seen.lock().unwrap(),
+        Some("busy"),
+        "not refused on a guess"
+    );
+    let second = manager.commit_all(&plan("second")).unwrap_err();
+    assert!(
+        matches!(second, planbox::error::CommitError::Conflict { .. }),
+        "{second:?}"
+    );
+}
+
 #[test]
 fn values_of_this_process_are_swapped_last() {
     let world = World::new();

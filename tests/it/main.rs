@@ -27,6 +27,8 @@ mod model;
 mod order;
 #[cfg(feature = "sqlite")]
 mod pipelines;
+#[cfg(feature = "sqlite")]
+mod power;
 mod processes;
 mod protocol;
 #[cfg(feature = "sqlite")]

@@ -28,7 +28,7 @@ pub(super) fn make_durable(
     let failed =
         |error| ParticipantError::io("make the staging durable", &ends.staging_path, error);
     let flushes = sealed.inodes.saturating_add(OTHER_FLUSHES);
-    if !all_at_once(flushes, sealed.bytes) && one_by_one(ends, side, sealed)? {
+    if !all_at_once(place, flushes, sealed.bytes) && one_by_one(ends, side, sealed)? {
         return store(place, REDO, redo, Firmness::Durable);
     }
     let digest = store(place, REDO, redo, Firmness::Visible)?;

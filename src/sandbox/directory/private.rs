@@ -154,8 +154,8 @@ impl Private {
 }
 
 /// The note, or the reason to refuse, for a view that a crash may have damaged.
-fn restarted(manifest: &Manifest) -> Option<&'static str> {
-    let now = fs::boot_id();
+fn restarted(manifest: &Manifest, place: &Place) -> Option<&'static str> {
+    let now = fs::boot_id_near(&place.dir);
     let same = now.is_empty() || manifest.boot().is_empty() || manifest.boot() == now;
     (!same).then_some(
         "the machine was restarted since the view was made, and nobody had flushed it: what the \
@@ -278,7 +278,7 @@ impl Sandbox for Private {
         let mut changes = self.noted(delta(sides, work)?.changes);
         changes
             .notes
-            .extend(restarted(&manifest).map(str::to_owned));
+            .extend(restarted(&manifest, &self.place).map(str::to_owned));
         Ok(changes)
     }
 
@@ -292,7 +292,7 @@ impl Sandbox for Private {
         }
         let root = self.root()?;
         let manifest = Manifest::load(&store_dir, OsStr::new(MANIFEST))?;
-        if let Some(reason) = restarted(&manifest) {
+        if let Some(reason) = restarted(&manifest, &self.place) {
             return Err(ParticipantError::new(Fault::Lost, reason).at(&self.view));
         }
         let tree = root

@@ -10,7 +10,7 @@ use crate::sandbox::{Identity, Outcome};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
@@ -148,10 +148,8 @@ pub(in crate::sandbox) fn store<T: Serialize>(
 }
 
 fn write_visibly(place: &Dir, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
-    let (temp, mut file) = place.temp_file(0o600)?;
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| place.rename_over(&temp, place, name));
+    let (temp, file) = place.temp_file(0o600)?;
+    let written = fs::write_all(&file, bytes).and_then(|()| place.rename_over(&temp, place, name));
     written.inspect_err(|_| drop(place.remove_file(&temp)))
 }
 

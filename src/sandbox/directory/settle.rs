@@ -14,10 +14,13 @@ const ONE_FLUSH_US: u64 = 300;
 /// How many of other people's dirty bytes a whole-system flush writes in one microsecond.
 const BYTES_PER_US: u64 = 2500;
 
-/// True if one `syncfs` is likely to be faster than `flushes` single ones.
+/// True if one `syncfs` at `dir` is likely to be faster than `flushes` single ones.
 ///
 /// It writes everybody's data, so it is worth it where little is dirty or much is ours.
-pub(super) fn all_at_once(flushes: u64, own_bytes: u64) -> bool {
+pub(super) fn all_at_once(dir: &Dir, flushes: u64, own_bytes: u64) -> bool {
+    if let Some(whole) = fs::flushes_whole(dir) {
+        return whole;
+    }
     let Some(dirty) = fs::dirty_bytes() else {
         return flushes > 16;
     };
@@ -43,7 +46,7 @@ pub(super) fn settle(ends: &mut Ends, redo: &RedoFile) -> Outcome<()> {
         return Ok(());
     }
     let staging_path = ends.staging_path.clone();
-    if all_at_once(parents.len() as u64 + 2, 0) {
+    if all_at_once(&ends.staging.dir, parents.len() as u64 + 2, 0) {
         return ends
             .staging
             .dir

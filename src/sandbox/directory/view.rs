@@ -90,7 +90,7 @@ pub(crate) fn make_view(
         manifest: Manifest {
             entries: vec![new_entry(0, OsStr::new(""), &root_stat)],
             exclusions: exclusions.clone(),
-            boot: fs::boot_id(),
+            boot: fs::boot_id_near(into.path()),
         },
     };
     let bare = fs::write_xattrs(into, &fs::Xattrs::default());

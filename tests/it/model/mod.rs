@@ -7,32 +7,44 @@
 //! `PLANBOX_CASES=5000 cargo test --test it model::` plays more stories; `PLANBOX_SEED=...` the same
 //! ones again.
 
+mod commits;
 mod ops;
 mod plain;
+mod sequential;
+mod struck;
 mod thing;
+mod together;
 mod world;
 
 use crate::conformance::{
     Defect, Shelf, checked_out, directory, git, settings, shelf, sqlite, value,
 };
-use ops::{Op, PLANS, story};
+use crate::support::seeds;
+use ops::{Op, PLANS, story, story_of_faults};
 use planbox::conformance::{Subject, Tried};
+use proptest::strategy::Strategy;
 use proptest::test_runner::{
     Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRng, TestRunner,
 };
-use std::hash::{BuildHasher as _, RandomState};
+use std::cell::Cell;
 use std::path::Path;
 use thing::Cast;
 use world::World;
 
 /// Stories in an ordinary run.
-const CASES: u32 = 16;
+const CASES: u64 = 16;
+
+/// Stories with faults in an ordinary run.
+const FAULTY_CASES: u64 = 8;
 
 /// Where the seeds of failed stories are kept.
 const REGRESSIONS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/it/model/regressions.txt"
 );
+
+/// The same for stories in which the disk fails.
+const FAULTY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/model/faulty.txt");
 
 /// Every kind.
 static CASTS: [Cast<'static>; 7] = [
@@ -66,37 +78,29 @@ static CASTS: [Cast<'static>; 7] = [
     },
 ];
 
-fn play(story: &[Op], casts: &[&Cast<'_>]) -> Result<(), String> {
+/// How many steps met a fault.
+fn play(story: &[Op], casts: &[&Cast<'_>]) -> Result<u64, String> {
     let mut world = World::new(casts, PLANS)?;
     for (number, op) in story.iter().enumerate() {
         let played = world.play(*op);
         played.map_err(|what| format!("step {number}, {op:?}: {what}"))?;
     }
-    world.end().map_err(|what| format!("at the end: {what}"))
+    world.end().map_err(|what| format!("at the end: {what}"))?;
+    Ok(world.struck)
 }
 
 /// The story on each kind alone, and on all of them in one plan.
-fn play_on_all(story: &[Op]) -> Result<(), TestCaseError> {
+fn play_on_all(story: &[Op]) -> Result<u64, TestCaseError> {
+    let mut struck = 0;
     let alone = CASTS.iter().map(|cast| vec![cast]);
     let together = std::iter::once(CASTS.iter().collect());
     for casts in alone.chain(together) {
-        if let Err(what) = play(story, &casts) {
+        struck += play(story, &casts).map_err(|what| {
             let names: Vec<_> = casts.iter().map(|cast| cast.name).collect();
-            return Err(TestCaseError::fail(format!(
-                "{}: {what}",
-                names.join(" + ")
-            )));
-        }
+            TestCaseError::fail(format!("{}: {what}", names.join(" + ")))
+        })?;
     }
-    Ok(())
-}
-
-fn from_environment(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} is a number, not {text}")),
-    )
+    Ok(struck)
 }
 
 fn seed(number: u64) -> TestRng {
@@ -106,22 +110,40 @@ fn seed(number: u64) -> TestRng {
 
 #[test]
 fn every_kind_does_what_the_model_says() {
-    let number = from_environment("PLANBOX_SEED");
-    let number = number.unwrap_or_else(|| RandomState::new().hash_one("a fresh one"));
-    let cases = from_environment("PLANBOX_CASES").map_or(CASES, |cases| cases.try_into().unwrap());
-    let persistence = FileFailurePersistence::Direct(REGRESSIONS);
+    play_many(&story(), REGRESSIONS, CASES);
+}
+
+#[test]
+fn every_kind_survives_a_disk_that_fails() {
+    let struck = play_many(&story_of_faults(), FAULTY, FAULTY_CASES);
+    assert!(struck > 0, "no step met a fault");
+}
+
+/// Plays so many stories on every kind; how many steps met a fault.
+fn play_many(
+    stories: &impl Strategy<Value = Vec<Op>>,
+    regressions: &'static str,
+    cases: u64,
+) -> u64 {
+    let (number, cases) = seeds::of_this_run(cases);
+    let struck = Cell::new(0);
+    let persistence = FileFailurePersistence::Direct(regressions);
     let config = Config {
-        cases,
+        cases: cases.try_into().unwrap(),
         failure_persistence: Some(Box::new(persistence)),
         max_shrink_iters: 400,
         ..Config::default()
     };
-    println!("PLANBOX_SEED={number} PLANBOX_CASES={cases}");
     let mut runner = TestRunner::new_with_rng(config, seed(number));
-    let outcome = runner.run(&story(), |story| play_on_all(&story));
+    let outcome = runner.run(stories, |story| {
+        struck.set(struck.get() + play_on_all(&story)?);
+        Ok(())
+    });
     if let Err(error) = outcome {
         panic!("PLANBOX_SEED={number} plays it again.\n{error}");
     }
+    println!("{} steps met a fault", struck.get());
+    struck.get()
 }
 
 /// The negative control: the stories reach what they are about, and the model notices. Defects that
@@ -155,7 +177,8 @@ fn the_model_notices_a_broken_participant() {
         };
         let mut runner = TestRunner::new_with_rng(config, seed(1));
         let outcome = runner.run(&story(), |story| {
-            play(&story, &[&cast]).map_err(TestCaseError::fail)
+            let played = play(&story, &[&cast]);
+            played.map(drop).map_err(TestCaseError::fail)
         });
         assert!(outcome.is_err(), "{defect:?} was not noticed");
     }

@@ -1,6 +1,7 @@
 //! What a generated story is made of.
 
 use planbox::conformance::Spot;
+use planbox::faults::Wrong;
 use proptest::prelude::*;
 
 /// How many plans there are at a time.
@@ -62,6 +63,11 @@ pub(super) enum Op {
     },
     Restart,
     Recover,
+    /// What the next step asks of the manager goes wrong at its `nth` call that changes something.
+    Wrong {
+        wrong: Wrong,
+        nth: u64,
+    },
 }
 
 fn spot() -> impl Strategy<Value = Spot> {
@@ -99,5 +105,48 @@ pub(super) fn story() -> impl Strategy<Value = Vec<Op>> {
             resource: plan,
         });
         begins.chain(ops).collect()
+    })
+}
+
+fn wrong() -> impl Strategy<Value = Op> {
+    use rustix::io::Errno;
+    let errnos = [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ACCESS];
+    let once = errnos.map(|errno| Wrong::Once(errno.raw_os_error()));
+    let wrongs: Vec<Wrong> = once
+        .into_iter()
+        .chain([Wrong::Gone, Wrong::Short])
+        .collect();
+    // Many steps are short, a commit of many kinds is long.
+    let nth = prop_oneof![2 => 1_u64..16, 2 => 16_u64..80, 1 => 80_u64..240];
+    (prop::sample::select(wrongs), nth).prop_map(|(wrong, nth)| Op::Wrong { wrong, nth })
+}
+
+/// A step that may go wrong: most of what a manager is asked to do.
+fn asked() -> impl Strategy<Value = Op> {
+    let plan = 0..PLANS;
+    prop_oneof![
+        3 => (plan.clone(), 0_usize..4)
+            .prop_map(|(plan, resource)| Op::Open { plan, resource }),
+        1 => plan.clone().prop_map(|plan| Op::Diff { plan }),
+        1 => plan.clone().prop_map(|plan| Op::Check { plan }),
+        1 => plan.clone().prop_map(|plan| Op::Seal { plan }),
+        8 => plan.clone().prop_map(|plan| Op::Commit { plan }),
+        2 => plan.prop_map(|plan| Op::Rollback { plan }),
+        1 => Just(Op::Restart),
+    ]
+}
+
+/// A story in which the disk fails.
+pub(super) fn story_of_faults() -> impl Strategy<Value = Vec<Op>> {
+    let one = prop_oneof![
+        2 => op().prop_map(|op| vec![op]),
+        1 => (wrong(), asked()).prop_map(|(wrong, asked)| vec![wrong, asked]),
+    ];
+    prop::collection::vec(one, 1..20).prop_map(|ops| {
+        let begins = (0..PLANS).map(|plan| Op::Open {
+            plan,
+            resource: plan,
+        });
+        begins.chain(ops.into_iter().flatten()).collect()
     })
 }

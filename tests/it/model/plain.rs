@@ -31,7 +31,7 @@ impl Held {
         self.note_write(spot);
     }
 
-    fn note_write(&mut self, spot: Spot) {
+    pub(super) fn note_write(&mut self, spot: Spot) {
         *self.writes.entry(spot).or_default() += 1;
     }
 }

@@ -5,46 +5,54 @@
     reason = "numbers of resources and plans are counted round"
 )]
 
-use super::ops::{Fails, Op};
+use super::ops::Op;
 use super::plain::{Expected, Held, Life, Plan, Sandbox};
 use super::thing::{Cast, Run, Thing, ensure};
-use crate::support::scripted::{Scripted, ScriptedKind, World as Script};
+use crate::support::scripted::{ScriptedKind, World as Script};
 use planbox::conformance::{Spot, View};
-use planbox::error::CommitError;
-use planbox::{
-    CommitOutcome, Explain, Fault, ParticipantError, PlanId, Receipt, ResourceName, SandboxManager,
-};
+use planbox::error::OpenSandboxError;
+use planbox::faults::{Faults, Wrong};
+use planbox::sandbox::Resource;
+use planbox::{Explain, PlanId, Receipt, ResourceName, SandboxHandle, SandboxManager};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How a plan works in one of its sandboxes: plain data, which outlives managers.
-struct Handle {
+pub(super) struct Handle {
     path: Option<PathBuf>,
     token: String,
-    name: ResourceName,
+    pub(super) name: ResourceName,
 }
 
 /// A plan as it really is.
-struct Real {
-    id: PlanId,
-    handles: BTreeMap<usize, Handle>,
-    receipt: Option<Receipt>,
+pub(super) struct Real {
+    pub(super) id: PlanId,
+    pub(super) handles: BTreeMap<usize, Handle>,
+    pub(super) receipt: Option<Receipt>,
 }
+
+/// What a manager says to an open.
+pub(super) type Opened = Result<SandboxHandle<Box<dyn Resource>>, OpenSandboxError>;
 
 /// Real things, a manager, and the model of both.
 pub(super) struct World {
     things: Vec<Thing>,
-    manager: Option<SandboxManager>,
-    script: Arc<Script>,
-    real: Vec<Held>,
-    plans: Vec<(Plan, Real)>,
+    pub(super) manager: Option<SandboxManager>,
+    pub(super) script: Arc<Script>,
+    pub(super) real: Vec<Held>,
+    pub(super) plans: Vec<(Plan, Real)>,
     versions: u32,
     lives: usize,
+    pub(super) faults: Faults,
+    /// What the next step meets.
+    pub(super) armed: Option<(Wrong, u64)>,
+    /// How many steps met a fault.
+    pub(super) struck: u64,
     home: tempfile::TempDir,
 }
 
-fn wrong<E: Explain>(what: &str, error: &E) -> String {
+pub(super) fn wrong<E: Explain>(what: &str, error: &E) -> String {
     format!("{what}: {} ({error:?})", error.code())
 }
 
@@ -71,6 +79,9 @@ impl World {
             plans: Vec::new(),
             versions: 0,
             lives: 0,
+            faults: Faults::below(home.path()).map_err(|error| error.to_string())?,
+            armed: None,
+            struck: 0,
             home,
         };
         world.start()?;
@@ -83,6 +94,13 @@ impl World {
 
     /// Opens the store.
     fn start(&mut self) -> Run {
+        self.open_store()?;
+        ensure(self.manager().recovered().is_clean(), || {
+            format!("recovery at the start: {:?}", self.manager().recovered())
+        })
+    }
+
+    pub(super) fn open_store(&mut self) -> Run {
         let mut builder = SandboxManager::builder()
             .store(self.home.path().join("store"))
             .kind(Arc::new(ScriptedKind(Arc::clone(&self.script))));
@@ -94,14 +112,11 @@ impl World {
         let manager = builder
             .open()
             .map_err(|error| wrong("open the store", &error))?;
-        ensure(manager.recovered().is_clean(), || {
-            format!("recovery at the start: {:?}", manager.recovered())
-        })?;
         self.manager = Some(manager);
         Ok(())
     }
 
-    fn manager(&self) -> &SandboxManager {
+    pub(super) fn manager(&self) -> &SandboxManager {
         self.manager.as_ref().unwrap()
     }
 
@@ -117,6 +132,15 @@ impl World {
 
     /// Plays one step and compares everything with the model.
     pub(super) fn play(&mut self, op: Op) -> Run {
+        if let Some(armed) = self.armed.take() {
+            self.play_struck(op, armed)?;
+            return self.is_as_the_model_says();
+        }
+        self.play_whole(op)?;
+        self.is_as_the_model_says()
+    }
+
+    pub(super) fn play_whole(&mut self, op: Op) -> Run {
         match op {
             Op::Open { plan, resource } => self.open(plan, resource),
             Op::Change {
@@ -133,8 +157,11 @@ impl World {
             Op::Rollback { plan } => self.rollback(plan),
             Op::Restart => self.restart(),
             Op::Recover => self.recover(),
-        }?;
-        self.is_as_the_model_says()
+            Op::Wrong { wrong, nth } => {
+                self.armed = Some((wrong, nth));
+                Ok(())
+            }
+        }
     }
 
     /// Ends every plan; nothing of any of them may be left.
@@ -155,7 +182,7 @@ impl World {
         Ok(())
     }
 
-    fn is_as_the_model_says(&mut self) -> Run {
+    pub(super) fn is_as_the_model_says(&mut self) -> Run {
         for (thing, held) in self.things.iter_mut().zip(&self.real) {
             let wanted = thing.wanted(&held.versions)?;
             let found = thing
@@ -172,7 +199,7 @@ impl World {
         Ok(())
     }
 
-    fn resource(&self, number: usize) -> usize {
+    pub(super) fn resource(&self, number: usize) -> usize {
         number % self.things.len()
     }
 
@@ -185,15 +212,26 @@ impl World {
         }
     }
 
-    fn open(&mut self, plan: usize, resource: usize) -> Run {
-        let resource = self.resource(resource);
+    /// A plan that is over makes way for a fresh one.
+    pub(super) fn renew(&mut self, plan: usize) {
         if !self.plans[plan].0.is_live() {
             self.plans[plan] = self.fresh();
         }
-        let opened = {
-            let thing = self.things[resource].subject.resource();
-            self.manager().open_sandbox(&self.plans[plan].1.id, thing)
-        };
+    }
+
+    fn open(&mut self, plan: usize, resource: usize) -> Run {
+        let resource = self.resource(resource);
+        self.renew(plan);
+        let opened = self.ask_open(plan, resource);
+        self.opened(plan, resource, opened)
+    }
+
+    pub(super) fn ask_open(&self, plan: usize, resource: usize) -> Opened {
+        let thing = self.things[resource].subject.resource();
+        self.manager().open_sandbox(&self.plans[plan].1.id, thing)
+    }
+
+    pub(super) fn opened(&mut self, plan: usize, resource: usize, opened: Opened) -> Run {
         let (model, real) = &mut self.plans[plan];
         let known = model.sandboxes.contains_key(&resource);
         if model.life == Life::Sealed {
@@ -253,7 +291,7 @@ impl World {
     }
 
     /// True if the plan has sandboxes and has not ended.
-    fn works(&self, plan: usize) -> bool {
+    pub(super) fn works(&self, plan: usize) -> bool {
         let (model, _) = &self.plans[plan];
         model.is_live() && !model.sandboxes.is_empty()
     }
@@ -326,77 +364,6 @@ impl World {
         Ok(())
     }
 
-    /// The plan gets a partner, if it takes one, and the partner fails.
-    fn commit_beside(&mut self, plan: usize, fails: Fails) -> Run {
-        if !self.works(plan) {
-            return Ok(());
-        }
-        let (model, real) = &self.plans[plan];
-        if !model.partner && model.life == Life::Open {
-            let partner = Scripted::new(&self.script, &format!("partner-of-{}", real.id));
-            let opened = self.manager().open_sandbox(&real.id, partner);
-            drop(opened.map_err(|error| wrong("open the partner", &error))?);
-            self.plans[plan].0.partner = true;
-        }
-        if !self.plans[plan].0.partner {
-            return self.commit(plan, None);
-        }
-        self.script.hook(move |step, _| {
-            if step == fails.step() {
-                return Err(ParticipantError::new(Fault::Denied, "the partner fails"));
-            }
-            Ok(())
-        });
-        let outcome = self.commit(plan, Some(fails));
-        self.script.hook(|_, _| Ok(()));
-        outcome
-    }
-
-    fn commit(&mut self, plan: usize, fails: Option<Fails>) -> Run {
-        let (model, real) = &self.plans[plan];
-        if model.life == Life::RolledBack || model.sandboxes.is_empty() {
-            return Ok(());
-        }
-        let outcome = self.manager().commit_all(&real.id);
-        if model.life == Life::Committed {
-            let again = outcome.map_err(|error| wrong("a second commit", &error))?;
-            let same = again.is_repeat() && Some(&again) == real.receipt.as_ref();
-            return ensure(same, || format!("another receipt: {again:?}"));
-        }
-        if model.crippled {
-            return match outcome {
-                Err(CommitError::Refused { .. }) => Ok(()),
-                other => Err(format!("with a lost value: {other:?}")),
-            };
-        }
-        let expected = model.expects(&self.real);
-        let (model, real) = &mut self.plans[plan];
-        match (outcome, fails, expected) {
-            (Err(CommitError::Refused { .. }), Some(Fails::Seal | Fails::Prepare), _)
-            | (Err(CommitError::Conflict { .. }), None | Some(Fails::Apply), Expected::Conflict)
-            | (Err(CommitError::Conflict { .. }), None | Some(Fails::Apply), Expected::Either) => {
-                Ok(())
-            }
-            (
-                Err(CommitError::TakenBack { .. }),
-                Some(Fails::Apply),
-                Expected::Through | Expected::Either,
-            ) => {
-                model.taken_back(&mut self.real);
-                Ok(())
-            }
-            (Ok(receipt), None, Expected::Through | Expected::Either) => {
-                counted(model, real, &receipt)?;
-                model.commit(&mut self.real);
-                real.receipt = Some(receipt);
-                Ok(())
-            }
-            (other, ..) => Err(format!(
-                "expected {expected:?}, partner {fails:?}: {other:?}"
-            )),
-        }
-    }
-
     fn rollback(&mut self, plan: usize) -> Run {
         let (model, real) = &self.plans[plan];
         if model.life == Life::RolledBack || model.sandboxes.is_empty() {
@@ -414,6 +381,12 @@ impl World {
     }
 
     fn restart(&mut self) -> Run {
+        self.stop();
+        self.start()
+    }
+
+    /// The process ends: values go with it.
+    pub(super) fn stop(&mut self) {
         self.manager().settle();
         self.manager = None;
         for (model, _) in &mut self.plans {
@@ -421,37 +394,13 @@ impl World {
             let volatile = |resource: &usize| things[*resource].subject.kind().is_none();
             model.crippled |= model.is_live() && model.sandboxes.keys().any(volatile);
         }
-        self.start()
     }
 
-    fn recover(&mut self) -> Run {
+    pub(super) fn recover(&mut self) -> Run {
         let report = self.manager().recover();
         let report = report.map_err(|error| wrong("recover", &error))?;
         ensure(report.is_clean(), || format!("recover: {report:?}"))
     }
-}
-
-/// The receipt counts what was applied, no more and no less.
-fn counted(model: &Plan, real: &Real, receipt: &Receipt) -> Run {
-    let nothing = model.touched() == 0 && !model.partner;
-    let wanted = if nothing {
-        CommitOutcome::NothingToDo
-    } else {
-        CommitOutcome::Committed
-    };
-    ensure(receipt.outcome() == wanted && !receipt.is_repeat(), || {
-        format!("{wanted:?} was expected: {receipt:?}")
-    })?;
-    for (resource, sandbox) in &model.sandboxes {
-        let name = &real.handles[resource].name;
-        let part = receipt.resources().iter().find(|part| part.name == *name);
-        let counted = part.map(|part| (part.applied, part.changes.entries.len()));
-        let touched = sandbox.wanted.len();
-        ensure(counted == Some((touched > 0, touched)), || {
-            format!("{touched} places of {name} were changed: {counted:?} in the receipt")
-        })?;
-    }
-    Ok(())
 }
 
 impl Handle {

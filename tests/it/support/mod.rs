@@ -3,6 +3,8 @@
 pub(crate) mod child;
 pub(crate) mod manifest;
 pub(crate) mod scripted;
+#[cfg(feature = "sqlite")]
+pub(crate) mod seeds;
 
 use planbox::PlanId;
 
