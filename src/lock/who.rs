@@ -212,7 +212,12 @@ mod tests {
         let mark = mark("one");
         assert_eq!(mark.word() & 1, 0);
         assert_eq!(mark.word() >> 16, ME.with(|me| me.thread.get()));
-        assert_eq!(Mark(7 << 16).thread(), "thread 7");
+        let nobody = Mark(1 << 60);
+        assert_eq!(
+            nobody.thread(),
+            format!("thread {}", 1_u64 << 44),
+            "it never was"
+        );
     }
 
     #[test]
