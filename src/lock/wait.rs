@@ -92,6 +92,6 @@ mod tests {
         });
         assert!(matches!(polled, Ok(Polled::TimedOut(60..))), "{polled:?}");
         // At 0, 1, 3, 7, 15, 31, 51 and 60 ms; later if the machine is busy, never earlier.
-        assert!((2..=8).contains(&attempts), "{attempts} attempts");
+        assert!(attempts <= 8, "{attempts} attempts");
     }
 }

@@ -5,13 +5,20 @@ use crate::plan::{CommitOutcome, Recovered};
 use crate::register::VersionRegister;
 use crate::sandbox::{Directory, Value};
 use crate::sync::thread;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 fn plan(text: &str) -> PlanId {
     PlanId::new(text).expect("printable")
+}
+
+fn write(path: &Path, text: &str) {
+    let file = std::fs::File::create(path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.expect("a file");
 }
 
 /// A directory with a file in it, beside which a store may be.
@@ -21,7 +28,7 @@ impl Home {
     fn new() -> Self {
         let home = Self(tempfile::tempdir().expect("a directory"));
         std::fs::create_dir(home.real()).expect("a directory");
-        std::fs::write(home.real().join("a"), "old").expect("a file");
+        write(&home.real().join("a"), "old");
         home
     }
 
@@ -161,7 +168,7 @@ fn the_doctor_finds_work_that_nobody_does_and_is_content_with_the_rest() {
     };
     let id = plan("p");
     let site = home.open(&manager, &id);
-    std::fs::write(site.path().join("a"), "newer").expect("a file");
+    write(&site.path().join("a"), "newer");
     assert_eq!(problems(&manager), [], "an open plan is no trouble");
     let mut hold = manager.hold_existing(&id, "test").expect("free");
     hold.commit_all(&CommitOptions::default()).expect("commits");
@@ -257,9 +264,12 @@ fn gc_sweeps_what_an_ended_plan_left_and_a_dry_run_only_says_so() {
     let old = GcOptions::default()
         .forget_ended(AN_HOUR)
         .give_up_idle(AN_HOUR);
-    assert_eq!(swept(&GcOptions::default().dry_run(true)), [id.clone()]);
+    assert_eq!(
+        swept(&GcOptions::default().dry_run(true)),
+        std::slice::from_ref(&id)
+    );
     assert!(view.exists());
-    assert_eq!(swept(&old), [id.clone()]);
+    assert_eq!(swept(&old), std::slice::from_ref(&id));
     assert!(!view.exists());
     assert_eq!(manager.sandboxes(&id).expect("known"), []);
     assert_eq!(swept(&GcOptions::default()), []);
@@ -297,6 +307,24 @@ fn gc_forgets_or_gives_up_each_by_itself_and_only_what_is_old_enough() {
         [&open, &sealed].map(|id| state(&manager, id)),
         [PlanState::Aborted; 2]
     );
+}
+
+#[test]
+fn gc_writes_down_which_jobs_are_interrupted() {
+    let manager = SandboxManager::in_memory();
+    let jobs = manager.jobs();
+    let id = crate::id::JobId::new("left").expect("printable");
+    jobs.create(&id, crate::job::NewJob::new("encode"))
+        .expect("new");
+    drop(jobs.start(&id).expect("begins"));
+    let begun = jobs.revision().expect("read");
+    manager
+        .gc(&GcOptions::default().dry_run(true))
+        .expect("a look");
+    assert_eq!(jobs.revision().expect("read"), begun);
+    manager.gc(&GcOptions::default()).expect("a sweep");
+    assert!(jobs.revision().expect("read") > begun);
+    assert_eq!(jobs.sweep().expect("a sweep"), [], "all is written down");
 }
 
 #[test]
@@ -387,7 +415,10 @@ fn a_value_can_be_unloaded_and_a_new_life_of_a_plan_has_another_number() {
     assert_eq!(register.snapshot().value(), None);
     manager.settle();
     let all = GcOptions::default().forget_ended(Duration::ZERO);
-    assert_eq!(manager.gc(&all).expect("a sweep").forgotten, [id.clone()]);
+    assert_eq!(
+        manager.gc(&all).expect("a sweep").forgotten,
+        std::slice::from_ref(&id)
+    );
     let second = manager
         .open_sandbox(&id, Value::of(&register))
         .expect("opens");
@@ -407,7 +438,7 @@ mod stored {
         let manager = SandboxManager::open(&store).expect("a store");
         assert_eq!(manager.recovered().plans.len(), 0);
         let site = home.open(&manager, &plan("p"));
-        std::fs::write(site.path().join("a"), "newer").expect("a file");
+        write(&site.path().join("a"), "newer");
         commit_and_leave(&manager, &plan("p"));
         drop(manager);
         let builder = || SandboxManager::builder().store(&store);
@@ -434,7 +465,7 @@ mod stored {
         let leases = store.join("locks");
         let names = ["live", "over", "gone"].map(|id| plan(id).file_name());
         for name in &names {
-            std::fs::write(leases.join(name), "").expect("a file");
+            write(&leases.join(name), "");
         }
         let dry = manager
             .gc(&GcOptions::default().dry_run(true))

@@ -151,7 +151,11 @@ fn a_handle_counts_those_who_wait() {
     let wait = || drop(table.lock(&7, LockWait::Block, "wait").expect("a turn"));
     thread::scope(|scope| {
         let waiters = [scope.spawn(wait), scope.spawn(wait)];
-        while handle.queued() != 2 && !waiters.iter().all(|waiter| waiter.is_finished()) {
+        while handle.queued() != 2
+            && !waiters
+                .iter()
+                .all(std::thread::ScopedJoinHandle::is_finished)
+        {
             std::thread::yield_now();
         }
         assert_eq!(handle.queued(), 2);
