@@ -364,7 +364,7 @@ fn a_decided_plan_without_a_decision_is_left_alone() {
     let error = manager
         .recover_plan(&plan)
         .expect_err("not as it should be");
-    assert_eq!(error.code(), "wrong-state", "{error}");
+    assert_eq!(error.code(), "recovery-needed", "{error}");
     let status = manager.status(&plan).expect("is there");
     assert_eq!(status.state, PlanState::Committing);
     assert_eq!(status.sandboxes.len(), 1, "nothing is removed");

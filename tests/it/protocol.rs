@@ -1,12 +1,14 @@
 //! The protocol of one plan in detail: what is read again, what is told, what a failure leaves.
 
-use crate::support::plan;
 use crate::support::scripted::{Scripted, ScriptedKind, World};
+use crate::support::{child, plan};
 use planbox::{
-    Acknowledge, CommitOptions, Directory, Explain as _, Fault, LockWait, ParticipantError,
-    PlanState, Recovered, ResourceKey, SandboxManager, Value, VersionRegister,
+    Acknowledge, CommitOptions, Directory, Explain, Fault, LockWait, ParticipantError, PlanState,
+    Recovered, ResourceKey, SandboxManager, Value, VersionRegister,
 };
 use std::collections::HashSet;
+use std::error::Error as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// A world of numbers, and a store that any number of managers open.
@@ -24,19 +26,11 @@ impl Home {
     }
 
     fn manager(&self) -> SandboxManager {
-        SandboxManager::builder()
-            .kind(Arc::new(ScriptedKind(Arc::clone(&self.world))))
-            .store(self.dir.path().join("store"))
-            .open()
-            .unwrap()
+        manager(&self.world, self.dir.path())
     }
 
-    /// Opens the numbers called `ids` in the plan `p`.
     fn open(&self, manager: &SandboxManager, ids: &[&str]) {
-        for id in ids {
-            let number = Scripted::new(&self.world, id);
-            manager.open_sandbox(&plan("p"), number).unwrap();
-        }
+        open(manager, &self.world, ids);
     }
 
     /// Each of these steps fails from now on, and no other.
@@ -45,6 +39,23 @@ impl Home {
             let fault = steps.iter().find(|one| (one.0, one.1) == (step, id));
             fault.map_or(Ok(()), |one| Err(ParticipantError::new(one.2, "planted")))
         });
+    }
+}
+
+fn manager(world: &Arc<World>, home: &Path) -> SandboxManager {
+    SandboxManager::builder()
+        .kind(Arc::new(ScriptedKind(Arc::clone(world))))
+        .store(home.join("store"))
+        .open()
+        .unwrap()
+}
+
+/// Opens the numbers called `ids` in the plan `p`.
+fn open(manager: &SandboxManager, world: &Arc<World>, ids: &[&str]) {
+    for id in ids {
+        manager
+            .open_sandbox(&plan("p"), Scripted::new(world, id))
+            .unwrap();
     }
 }
 
@@ -240,7 +251,7 @@ fn a_resource_that_would_change_another_one_of_its_plan_is_refused() {
         home.world
             .guard("x", ResourceKey::new("scripted", other), shared);
         let error = manager.commit_all(&plan("p")).err();
-        assert_eq!(error.as_ref().map(|e| e.code()), code, "{other} {shared}");
+        assert_eq!(error.as_ref().map(Explain::code), code, "{other} {shared}");
         if let Some(error) = error {
             assert_eq!(error.resource().unwrap().as_str(), "x");
             assert_eq!(home.world.count("prepare"), 0);
@@ -295,7 +306,8 @@ fn what_a_participant_said_in_its_panic_is_told() {
         });
         let error = manager.commit_all(&plan("p")).unwrap_err();
         assert_eq!(error.code(), "panicked");
-        assert!(error.to_string().contains(text), "{error}");
+        let told = error.source().unwrap().to_string();
+        assert!(told.contains(text), "{told}");
     }
 }
 
@@ -390,4 +402,69 @@ fn only_a_foreign_change_makes_a_failing_take_back_a_hazard() {
         (state(&manager), home.world.real("x")),
         (PlanState::Open, 0)
     );
+}
+
+/// The test that children run; in the parent it does nothing.
+#[test]
+fn child_entry() {
+    let Some((_, home)) = child::task() else {
+        return;
+    };
+    let world = World::new();
+    let manager = manager(&world, &home);
+    open(&manager, &world, &["x", "y"]);
+    manager.commit_all(&plan("p")).unwrap();
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_redo_that_fails_before_anybody_was_told_is_taken_back() {
+    for (take_back, left) in [
+        (None, PlanState::Open),
+        (Some(Fault::Io), PlanState::Aborting),
+        (Some(Fault::Hazard), PlanState::Hazard),
+    ] {
+        let home = Home::new();
+        let mut killed = child::command("protocol::child_entry", "commit", home.dir.path());
+        let status = child::run(killed.env("PLANBOX_CRASH_AT", "commit.decided"));
+        assert!(child::was_killed(status));
+        home.world.hook(move |step, id| {
+            let fault = match (step, id) {
+                ("apply", "y") => Some(Fault::Denied),
+                ("take_back", "x") => take_back,
+                _ => None,
+            };
+            fault.map_or(Ok(()), |fault| Err(ParticipantError::new(fault, "planted")))
+        });
+        let manager = home.manager();
+        assert_eq!(state(&manager), left);
+        assert_eq!(manager.recovered().is_clean(), take_back.is_none());
+        home.fails(&[]);
+        manager.recover_plan(&plan("p")).unwrap();
+        assert_eq!(
+            (state(&manager), home.world.real("x")),
+            (PlanState::Open, 0)
+        );
+        manager.commit_all(&plan("p")).unwrap();
+        assert_eq!((home.world.real("x"), home.world.real("y")), (1, 1));
+    }
+}
+
+#[test]
+fn what_a_seal_changes_about_a_sandbox_is_known_to_the_next_process() {
+    let home = Home::new();
+    let (first, second) = (home.manager(), home.manager());
+    home.open(&first, &["x"]);
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&records);
+    home.world.hook(move |step, record| {
+        if step == "reopen" {
+            seen.lock().unwrap().push(record.to_owned());
+        }
+        Ok(())
+    });
+    second.sandboxes(&plan("p")).unwrap();
+    first.seal(&plan("p")).unwrap();
+    second.sandboxes(&plan("p")).unwrap();
+    assert_eq!(*records.lock().unwrap(), ["x=0", "x=0+"]);
 }

@@ -167,14 +167,13 @@ impl Kind for ScriptedKind {
     }
 
     fn reopen(&self, record: &str, _place: &Place) -> Outcome<Box<dyn Sandbox>> {
+        self.0.pass("reopen", record)?;
         let (id, base) = record.split_once('=').unwrap();
-        let scripted = Scripted::new(&self.0, id);
-        let scripted = match base.strip_suffix('!') {
-            Some(_) => scripted.marker(),
-            None => scripted,
-        };
-        let base = base.trim_end_matches('!').parse().unwrap();
-        Ok(Box::new(scripted.sandbox(base)))
+        let mut scripted = Scripted::new(&self.0, id);
+        scripted.marker = base.contains('!');
+        let mut sandbox = scripted.sandbox(base.trim_end_matches(['!', '+']).parse().unwrap());
+        sandbox.sealed = base.contains('+');
+        Ok(Box::new(sandbox))
     }
 }
 
@@ -230,7 +229,8 @@ impl Sandbox for ScriptedSandbox {
 
     fn record(&self) -> String {
         let mark = if self.marker { "!" } else { "" };
-        format!("{}={}{mark}", self.id, self.base)
+        let seal = if self.sealed { "+" } else { "" };
+        format!("{}={}{mark}{seal}", self.id, self.base)
     }
 
     fn diff(&self, _work: &Work<'_>) -> Outcome<Changes> {
