@@ -6,7 +6,7 @@
 //! counted ([`flushes`]).
 
 #![cfg_attr(
-    any(not(test), not(feature = "sqlite")),
+    not(test),
     expect(dead_code, reason = "a complete door; not every part has a user yet")
 )]
 #![expect(

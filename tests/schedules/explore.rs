@@ -101,19 +101,21 @@ pub(crate) fn explore(
     let exhausted = Arc::new(AtomicBool::new(false));
     let (ran, wrong) = match strategy {
         Strategy::Random => run(RandomScheduler::new_from_seed(seed, schedules), body, quiet),
-        Strategy::Pct(depth) => {
-            let scheduler = PctScheduler::new_from_seed(seed, depth, schedules);
-            run(scheduler, body, quiet)
-        }
+        Strategy::Pct(depth) => run(
+            PctScheduler::new_from_seed(seed, depth, schedules),
+            body,
+            quiet,
+        ),
         Strategy::Urw => run(
             UrwRandomScheduler::new_from_seed(seed, schedules),
             body,
             quiet,
         ),
-        Strategy::Exhaustive(most) => {
-            let scheduler = Exhaustive::new(most, schedules, Arc::clone(&exhausted));
-            run(scheduler, body, quiet)
-        }
+        Strategy::Exhaustive(most) => run(
+            Exhaustive::new(most, schedules, Arc::clone(&exhausted)),
+            body,
+            quiet,
+        ),
     };
     Explored {
         schedules: ran,
