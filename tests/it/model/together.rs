@@ -41,13 +41,16 @@ const OPENED: usize = 1;
 
 type History = LinearizabilityTester<usize, PlainWorld>;
 
+/// A path, or the token of a value.
+type View = (Option<PathBuf>, String);
+
 /// Real things, a manager over them, and what happened.
 struct Stage {
     home: tempfile::TempDir,
     manager: SandboxManager,
     value: Value<u32>,
     /// Where each plan works: a path, or the token of a value.
-    views: Mutex<BTreeMap<(usize, usize), (Option<PathBuf>, String)>>,
+    views: Mutex<BTreeMap<(usize, usize), View>>,
     history: Mutex<History>,
     versions: AtomicU32,
     callers: Arc<Callers>,

@@ -103,7 +103,10 @@ fn collect(dir: &Path, below: &Path, found: &mut Trees) {
         if kind.is_dir() {
             collect(&path, &below, found);
         } else if kind.is_symlink() {
-            found.insert(below, format!("link to {:?}", fs::read_link(path).unwrap()));
+            found.insert(
+                below,
+                format!("link to {}", fs::read_link(path).unwrap().display()),
+            );
         } else {
             let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
             found.insert(below, format!("file {mode:o} {text:?}"));
