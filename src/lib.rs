@@ -118,14 +118,14 @@ pub use journal::JournalFault;
 #[cfg(all(debug_assertions, not(loom)))]
 pub use journal::{BatchedCounter, Upset};
 
-/// Faults of a register, for a debug build.
-#[doc(hidden)]
-#[cfg(not(loom))]
-pub use register::RegisterFault;
 /// A file system that fails and loses power, for tests of a debug build.
 #[doc(hidden)]
 #[cfg(all(debug_assertions, not(loom)))]
 pub use fs::faults;
+/// Faults of a register, for a debug build.
+#[doc(hidden)]
+#[cfg(not(loom))]
+pub use register::RegisterFault;
 
 /// The crash points that a debug build knows, for tests that kill a process at each of them.
 #[doc(hidden)]
