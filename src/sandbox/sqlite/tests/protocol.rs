@@ -476,6 +476,10 @@ fn the_connection_of_the_commit_removes_the_row() {
 
 /// What was kept open is of no use once the file has gone or is another one.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test plays somebody who replaces the file"
+)]
 fn a_row_that_went_with_its_file_is_not_looked_for() {
     let rig = Rig::users();
     let mut plan = rig.open("a");
