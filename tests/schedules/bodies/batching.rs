@@ -26,7 +26,7 @@ pub(crate) const CASES: &[Case] = &[
             Control::new(
                 "the note that somebody writes",
                 || callers(Some(JournalFault::TwoWriters)),
-                &["two writers"],
+                &["two writers", "order"],
             )
             .stops(&[stop("journal.begun", "journal.begun")]),
             Control::new(

@@ -175,7 +175,7 @@ fn updates(fault: Option<JobFault>) -> Verdict {
             scope.spawn(|| update("one")),
             scope.spawn(|| update("other")),
         );
-        let seen = [read(&jobs), read(&jobs)];
+        let seen = ended(scope.spawn(|| [read(&jobs), read(&jobs)]).join());
         ((ended(one.join()), ended(other.join())), seen)
     });
     for seen in &seen {
