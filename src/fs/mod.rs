@@ -24,7 +24,6 @@ mod entries;
 #[cfg(debug_assertions)]
 pub mod faults;
 #[cfg(not(debug_assertions))]
-#[path = "faults/off.rs"]
 mod faults;
 mod names;
 mod open;

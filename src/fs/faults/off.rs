@@ -1,23 +1,21 @@
 //! A release build knows no faults: every call is made as it is.
 
+use super::{Id, Spot};
+use crate::fs::stat::Time;
 use rustix::fs::RenameFlags;
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-/// One name in an open directory.
-pub(super) type Spot<'a> = (BorrowedFd<'a>, &'a OsStr);
-
 /// Makes the call.
 #[inline(always)]
-pub(super) fn make<T>(_at: Spot<'_>, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+pub(in crate::fs) fn make<T>(_at: Spot<'_>, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     call()
 }
 
 /// Makes the call.
 #[inline(always)]
-pub(super) fn rename(
+pub(in crate::fs) fn rename(
     _from: Spot<'_>,
     _to: Spot<'_>,
     _flags: RenameFlags,
@@ -28,7 +26,7 @@ pub(super) fn rename(
 
 /// Makes the call.
 #[inline(always)]
-pub(super) fn remove(
+pub(in crate::fs) fn remove(
     _at: Spot<'_>,
     _is_empty: impl FnOnce() -> io::Result<bool>,
     call: impl FnOnce() -> io::Result<()>,
@@ -38,7 +36,10 @@ pub(super) fn remove(
 
 /// Makes the call.
 #[inline(always)]
-pub(super) fn attribute<T>(_at: Spot<'_>, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+pub(in crate::fs) fn attribute<T>(
+    _at: Spot<'_>,
+    call: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
     call()
 }
 
@@ -48,17 +49,17 @@ pub(super) fn attribute<T>(_at: Spot<'_>, call: impl FnOnce() -> io::Result<T>) 
     clippy::unnecessary_wraps,
     reason = "a build with faults can fail here"
 )]
-pub(super) fn write(_file: impl AsFd) -> io::Result<Option<u64>> {
+pub(in crate::fs) fn write(_file: impl AsFd) -> io::Result<Option<u64>> {
     Ok(None)
 }
 
 /// Nothing.
 #[inline(always)]
-pub(super) fn opened(_file: impl AsFd) {}
+pub(in crate::fs) fn opened(_file: impl AsFd) {}
 
 /// Makes the call.
 #[inline(always)]
-pub(super) fn flush(
+pub(in crate::fs) fn flush(
     _fd: BorrowedFd<'_>,
     _whole: bool,
     call: impl FnOnce() -> io::Result<()>,
@@ -68,19 +69,19 @@ pub(super) fn flush(
 
 /// Nobody decides that.
 #[inline(always)]
-pub(super) fn flushes_whole(_fd: BorrowedFd<'_>) -> Option<bool> {
+pub(in crate::fs) fn flushes_whole(_fd: BorrowedFd<'_>) -> Option<bool> {
     None
 }
 
 /// No test starts the machine anew.
 #[inline(always)]
-pub(super) fn boot(_near: &Path) -> Option<String> {
+pub(in crate::fs) fn boot(_near: &Path) -> Option<String> {
     None
 }
 
 /// What the kernel says.
 #[inline(always)]
-pub(super) fn ctime(_id: (u64, u64), ctime: super::stat::Time) -> super::stat::Time {
+pub(in crate::fs) fn ctime(_id: Id, ctime: Time) -> Time {
     ctime
 }
 
@@ -90,10 +91,10 @@ pub(super) fn ctime(_id: (u64, u64), ctime: super::stat::Time) -> super::stat::T
     clippy::unnecessary_wraps,
     reason = "a build with faults can fail here"
 )]
-pub(super) fn journal(_path: &Path) -> io::Result<()> {
+pub(in crate::fs) fn journal(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
 /// Nothing.
 #[inline(always)]
-pub(super) fn journal_flushed(_path: &Path) {}
+pub(in crate::fs) fn journal_flushed(_path: &Path) {}

@@ -75,7 +75,7 @@ pub(super) struct Trace {
     /// Files whose content is not flushed.
     pub(super) dirty: BTreeSet<Id>,
     pub(super) journal: Journal,
-    /// What earlier cuts say of times of change: see [`super::ctime`].
+    /// What earlier cuts say of times of change: see [`super::doors::ctime`].
     shown: HashMap<Id, (Time, Time)>,
 }
 
