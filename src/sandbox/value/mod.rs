@@ -302,9 +302,9 @@ impl<T: Send + Sync + 'static> Sandbox for ValueSandbox<T> {
         }
     }
 
-    /// None: no other process can reach the value, and inside this one the key is enough.
-    /// Another plan over the register waits until this one is through, or not; the promise alone
-    /// would have it refused on a guess. Between two managers of a process only the promise is left.
+    /// The key alone, without a file: no other process can reach the value. Another plan over the
+    /// register waits until this one is through; the promise alone would have it refused on a guess.
+    /// Between two managers of a process only the promise is left.
     fn guards(&self) -> Outcome<Vec<Guard>> {
         Ok(vec![Guard {
             key: self.identity.key.clone(),

@@ -169,7 +169,12 @@ fn another_process_is_told_where_the_value_lives() {
     let sandbox = open(&value, "t");
     assert_eq!((sandbox.kind(), sandbox.view()), ("value", "memory"));
     assert!(sandbox.is_volatile() && value.is_volatile());
-    assert!(sandbox.path().is_none() && sandbox.guards().unwrap().is_empty());
+    assert!(sandbox.path().is_none());
+    let guards = sandbox.guards().unwrap();
+    let keys: Vec<_> = guards.iter().map(|guard| &guard.key).collect();
+    assert_eq!(keys, [&value.identify().unwrap().key]);
+    // No other process can reach the value: there is no file to lock.
+    assert!(guards.iter().all(|guard| guard.file.is_none()));
     assert_eq!(sandbox.target(), "router");
     assert_eq!(sandbox.identity(), &value.identify().unwrap());
     assert_ne!(
