@@ -47,8 +47,9 @@ fn takes_over(home: &Path, jobs: &JobStore, (id, old): (&JobId, Process)) -> Res
     std::fs::remove_file(home.join("store/jobs").join(id.file_name()))?;
     let is_seen = read(jobs, id)?.state == JobState::Interrupted;
     let new = Process::serve(home)?;
+    // On a busy machine it may be over before this looks.
     wait_until(jobs, id, |job| {
-        job.attempt == 2 && job.state == JobState::Running
+        job.attempt == 2 && (job.state == JobState::Running || job.state.is_terminal())
     })?;
     kill_process(old.pid()?, Signal::CONT)?;
     let refused = old.wait_for("refused", 1)?;
