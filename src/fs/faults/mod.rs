@@ -5,8 +5,8 @@
 //! thread does it, and nothing else in the process is. Whose a call is, the descriptor tells: the
 //! kernel knows the path it was opened by.
 //!
-//! A *recording* keeps what is needed to undo each call ([`trace`]). After a power cut the calls
-//! that nobody flushed are undone in place, as far as the [`Loss`] says ([`crash`]): in place and
+//! A *recording* keeps what is needed to undo each call (`trace`). After a power cut the calls
+//! that nobody flushed are undone in place, as far as the [`Loss`] says (`crash`): in place and
 //! not in a copy, because the records of a plan name inodes.
 
 #[cfg(debug_assertions)]
