@@ -42,21 +42,9 @@ thread_local! {
     static TOLD: RefCell<(HashSet<Edge>, HashSet<Passage>)> = RefCell::default();
 }
 
-#[cfg(test)]
-thread_local! {
-    /// A test of this crate plants an error on this thread: it is not written to the file.
+crate::sync::thread_local! {
+    /// A test plants an error on this thread: it is not written to the file.
     pub(super) static PLANTED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-fn is_planted() -> bool {
-    #[cfg(test)]
-    {
-        PLANTED.get()
-    }
-    #[cfg(not(test))]
-    {
-        false
-    }
 }
 
 /// True if this thread has not told of this before.
@@ -146,7 +134,7 @@ fn file() -> Option<&'static OsString> {
 }
 
 fn write(lines: &[Line]) {
-    if is_planted() {
+    if PLANTED.get() {
         return;
     }
     if let Some(path) = file() {

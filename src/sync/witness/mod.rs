@@ -111,13 +111,19 @@ pub fn dump() -> Dump {
     dump
 }
 
-/// Runs `body`, which plants an error for a test of this crate: nothing of it is written to the file.
-#[cfg(all(test, debug_assertions))]
-pub(crate) fn planted<T>(body: impl FnOnce() -> T) -> T {
-    log::PLANTED.set(true);
-    let done = body();
-    log::PLANTED.set(false);
-    done
+/// Runs `body`, which plants an error for a test: nothing that this thread does in it is written to
+/// the file.
+#[doc(hidden)]
+#[cfg(all(debug_assertions, not(loom)))]
+pub fn planted<T>(body: impl FnOnce() -> T) -> T {
+    struct Back(bool);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            log::PLANTED.set(self.0);
+        }
+    }
+    let _back = Back(log::PLANTED.replace(true));
+    body()
 }
 
 #[cfg(all(test, debug_assertions))]

@@ -4,7 +4,7 @@ use super::commit::{both, ended};
 use crate::case::{Case, Control, Depth, Stop, Verdict, check, stop};
 use crate::world::{stage, until};
 use planbox::lock::{KeyHandle, LockFault, LockTable, LockWait};
-use planbox::sync::{Rank, point, thread};
+use planbox::sync::{Rank, point, thread, witness};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -327,7 +327,13 @@ fn keys(crossing: bool) -> Verdict {
         let other = table.lock(&second, BLOCK, "schedule").unwrap();
         drop((one, other));
     };
-    let order = if crossing { (2, 1) } else { (1, 2) };
-    both(|| take(1, 2), || take(order.0, order.1));
+    let other = || {
+        if crossing {
+            witness::planted(|| take(2, 1));
+        } else {
+            take(1, 2);
+        }
+    };
+    both(|| take(1, 2), other);
     empty(&table)
 }
