@@ -119,10 +119,10 @@ pub fn planted<T>(body: impl FnOnce() -> T) -> T {
     struct Back(bool);
     impl Drop for Back {
         fn drop(&mut self) {
-            log::PLANTED.set(self.0);
+            log::PLANTED.with(|planted| planted.set(self.0));
         }
     }
-    let _back = Back(log::PLANTED.replace(true));
+    let _back = Back(log::PLANTED.with(|planted| planted.replace(true)));
     body()
 }
 

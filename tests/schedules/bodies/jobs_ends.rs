@@ -2,8 +2,9 @@
 
 use super::commit::{both, ended};
 use super::jobs::{begun, excused, job, read, store, unlocked};
-use crate::case::{Verdict, check};
+use crate::case::{Verdict, Wrong, check};
 use crate::world::stage;
+use planbox::error::JobError;
 use planbox::job::{Job, JobFault, Prune};
 use planbox::sync::thread;
 use planbox::{JobPatch, JobState};
@@ -96,10 +97,14 @@ pub(super) fn ends(fault: Option<JobFault>) -> Verdict {
 pub(super) fn zombie(fault: Option<JobFault>) -> Verdict {
     let jobs = store(fault);
     let old = begun(&jobs);
+    let again = || {
+        old.fail("once more")?;
+        let new = jobs.retry(&job())?;
+        new.progress(10)?;
+        Ok::<_, JobError>(new)
+    };
     let retry = || {
-        old.fail("once more").unwrap();
-        let new = jobs.retry(&job()).unwrap();
-        new.progress(10).unwrap();
+        let new = again();
         stage("retried");
         new
     };
@@ -108,6 +113,11 @@ pub(super) fn zombie(fault: Option<JobFault>) -> Verdict {
         retry,
     );
     excused(&written, &["job-over", "job-fenced"])?;
+    // What the zombie wrote over may be what the owner is judged by.
+    let new = new.map_err(|error| Wrong {
+        kind: "zombie",
+        text: error.to_string(),
+    })?;
     let last = read(&jobs);
     let right = (last.state, last.attempt, last.progress) == (JobState::Running, 2, 10);
     check(right, "zombie", || format!("{written:?}, {last:?}"))?;
