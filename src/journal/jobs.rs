@@ -75,6 +75,10 @@ impl LineRow {
 
 /// What somebody saw of a job before the transaction: for a negative control.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    not(debug_assertions),
+    expect(dead_code, reason = "a release build believes nothing")
+)]
 pub(crate) struct Early(pub(crate) Option<JobRow>);
 
 /// The jobs of a store, inside one transaction.

@@ -117,7 +117,7 @@ impl Gate {
     }
 
     /// How many wait in the queue.
-    #[cfg(debug_assertions)]
+    #[cfg(any(test, debug_assertions))]
     pub(super) fn queued(&self) -> usize {
         let crowd = self.crowd.lock();
         crowd.as_ref().map_or(0, |crowd| crowd.queue.len())

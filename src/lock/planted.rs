@@ -40,24 +40,24 @@ pub enum LockFault {
     TrustedName,
 }
 
-/// The fault of a lock, if it has one: nothing, in a release build.
+/// The fault of a lock, if it has one: nothing, in a release build that is no test.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Planted {
-    #[cfg(debug_assertions)]
+    #[cfg(any(test, debug_assertions))]
     fault: Option<LockFault>,
 }
 
 impl Planted {
-    #[cfg(debug_assertions)]
+    #[cfg(any(test, debug_assertions))]
     pub(super) fn new(fault: LockFault) -> Self {
         Self { fault: Some(fault) }
     }
 
     #[inline]
     pub(super) fn is(self, fault: LockFault) -> bool {
-        #[cfg(debug_assertions)]
+        #[cfg(any(test, debug_assertions))]
         let planted = self.fault;
-        #[cfg(not(debug_assertions))]
+        #[cfg(not(any(test, debug_assertions)))]
         let planted = None;
         planted == Some(fault)
     }
