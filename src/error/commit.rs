@@ -1,6 +1,9 @@
 //! How a commit can fail, and what each failure means for the real things.
 
-use super::{Conflict, Explain, ParticipantError, Path, PlanFault, PlanId, ResourceName, Stage};
+use super::{
+    Conflict, Explain, JournalError, ParticipantError, Path, PlanFault, PlanId, RecoverError,
+    ResourceName, Stage,
+};
 
 /// A plan was not committed, or not certainly.
 ///
@@ -52,10 +55,15 @@ pub enum CommitError {
         source: Box<ParticipantError>,
     },
     /// The outcome is not certain; `recover` ends it.
-    #[error("the outcome of plan {plan} is in doubt after {stage}")]
+    #[error(
+        "the outcome of plan {plan} is in doubt: {} failed to {stage}",
+        resource.as_ref().map_or("planbox", ResourceName::as_str)
+    )]
     InDoubt {
         /// The plan.
         plan: PlanId,
+        /// The participant that it happened in; none if it was the journal.
+        resource: Option<ResourceName>,
         /// The step in which it happened.
         stage: Stage,
         /// What failed.
@@ -91,6 +99,14 @@ fn list(conflicts: &[Conflict]) -> String {
         text.push_str(" more");
     }
     text
+}
+
+/// The file that a doubt is about, if what failed names one.
+fn place_of<'a>(source: &'a (dyn std::error::Error + 'static)) -> Option<&'a Path> {
+    let journal = source.downcast_ref().and_then(JournalError::path);
+    let recovery = || source.downcast_ref().and_then(RecoverError::path);
+    let participant = || source.downcast_ref().and_then(ParticipantError::path);
+    journal.or_else(recovery).or_else(participant)
 }
 
 impl Explain for CommitError {
@@ -139,7 +155,8 @@ impl Explain for CommitError {
     }
     fn resource(&self) -> Option<&ResourceName> {
         match self {
-            Self::Plan(_) | Self::InDoubt { .. } => None,
+            Self::Plan(_) => None,
+            Self::InDoubt { resource, .. } => resource.as_ref(),
             Self::Conflict { conflicts, .. } => conflicts
                 .first()
                 .and_then(|conflict| conflict.resource.as_ref()),
@@ -157,7 +174,7 @@ impl Explain for CommitError {
             Self::Refused { source, .. }
             | Self::TakenBack { source, .. }
             | Self::Hazard { source, .. } => source.path(),
-            Self::InDoubt { .. } => None,
+            Self::InDoubt { source, .. } => place_of(source.as_ref()),
         }
     }
     fn stage(&self) -> Option<Stage> {

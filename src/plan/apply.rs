@@ -74,12 +74,12 @@ impl Locked {
         let (resource, source) = failure;
         tracing::warn!(plan.id = %self.plan, %resource, error = %source, "plan.take-back");
         if let Err(error) = self.record_take_back(&story(&source)) {
-            return self.in_doubt(Stage::TakeBack, error);
+            return self.in_doubt((None, Stage::TakeBack), error);
         }
         match self.take_back_all(redos) {
             Ok(()) => match self.taken_back() {
                 Ok(()) => self.explain_take_back(resource, source),
-                Err(error) => self.in_doubt(Stage::TakeBack, error),
+                Err(error) => self.in_doubt((None, Stage::TakeBack), error),
             },
             Err((resource, source)) if source.fault == Fault::Hazard => {
                 self.note_hazard(&source);
@@ -92,7 +92,7 @@ impl Locked {
             }
             Err((resource, error)) => {
                 tracing::error!(plan.id = %self.plan, %resource, %error, "take-back failed");
-                self.in_doubt(Stage::TakeBack, error)
+                self.in_doubt((Some(resource), Stage::TakeBack), error)
             }
         }
     }

@@ -11,7 +11,7 @@ use super::{Locked, marker, story};
 use crate::clock;
 use crate::crash;
 use crate::error::{
-    CommitError, Conflict, Fault, JournalError, ParticipantError, PlanFault, Stage,
+    CommitError, Conflict, Explain as _, Fault, JournalError, ParticipantError, PlanFault, Stage,
 };
 use crate::id::ResourceName;
 use crate::journal::{Decision, Durability, Part};
@@ -119,8 +119,9 @@ impl Locked {
     /// The receipt of a plan that is committed; otherwise the plan is `Open` or `Sealed` afterwards.
     fn bring_to_rest(&mut self) -> Result<Option<Receipt>, CommitError> {
         if self.state.needs_recovery() {
-            self.recover()
-                .map_err(|error| self.in_doubt(Stage::Recover, error))?;
+            self.recover().map_err(|error| {
+                self.in_doubt((error.resource().cloned(), Stage::Recover), error)
+            })?;
         }
         match self.state {
             PlanState::Applied | PlanState::Done => self.stored_receipt().map(Some),
@@ -139,7 +140,7 @@ impl Locked {
         match body {
             Some(Ok(body)) => Ok(Receipt::repeated(body, self.state == PlanState::Done)),
             _ => Err(self.in_doubt(
-                Stage::Recover,
+                (None, Stage::Recover),
                 std::io::Error::other("the plan is committed, but its receipt cannot be read"),
             )),
         }
@@ -147,11 +148,12 @@ impl Locked {
 
     pub(super) fn in_doubt(
         &self,
-        stage: Stage,
+        (resource, stage): (Option<ResourceName>, Stage),
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> CommitError {
         CommitError::InDoubt {
             plan: self.plan.clone(),
+            resource,
             stage,
             source: source.into(),
         }
@@ -338,7 +340,7 @@ impl Locked {
         body: &ReceiptBody,
     ) -> Result<(), CommitError> {
         let receipt = serde_json::to_string(body);
-        let receipt = receipt.map_err(|error| self.in_doubt(Stage::Decide, error))?;
+        let receipt = receipt.map_err(|error| self.in_doubt((None, Stage::Decide), error))?;
         let digests: BTreeMap<_, _> = sealed
             .iter()
             .map(|(name, sealed)| (name, sealed.digest.as_str()))
@@ -381,7 +383,7 @@ impl Locked {
             }
             Err(error @ JournalError::Poisoned { .. }) => {
                 self.step(PlanEvent::Doubt)?;
-                Err(self.in_doubt(Stage::Decide, error))
+                Err(self.in_doubt((None, Stage::Decide), error))
             }
             Err(source) => {
                 self.step(PlanEvent::Refused)?;
@@ -438,13 +440,13 @@ impl Locked {
             plan: self.plan.clone(),
             source,
         })?;
-        let text =
-            serde_json::to_string(&body).map_err(|error| self.in_doubt(Stage::Apply, error))?;
+        let text = serde_json::to_string(&body)
+            .map_err(|error| self.in_doubt((None, Stage::Apply), error))?;
         let journal = &self.services.journal;
         let stored = journal.finish(&self.plan, self.epoch(), next, &text, Durability::Lazy);
         if let Err(source) = stored {
             if event != PlanEvent::Nothing {
-                return Err(self.in_doubt(Stage::Apply, source));
+                return Err(self.in_doubt((None, Stage::Apply), source));
             }
             // Nothing was decided or applied: whatever became of this write, everything is old, and
             // the plan goes on.

@@ -77,7 +77,7 @@ impl Locked {
             }
             Err(unknown) => {
                 self.step(PlanEvent::Doubt)?;
-                Err(self.in_doubt(Stage::Decide, unknown))
+                Err(self.in_doubt((Some(marker.clone()), Stage::Decide), unknown))
             }
         }
     }
@@ -96,7 +96,7 @@ impl Locked {
             };
         }
         match self.step(PlanEvent::Doubt) {
-            Ok(_) => self.in_doubt(Stage::Apply, source),
+            Ok(_) => self.in_doubt((Some(resource), Stage::Apply), source),
             Err(fault) => fault.into(),
         }
     }

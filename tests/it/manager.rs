@@ -466,11 +466,18 @@ fn a_take_back_that_fails_is_in_doubt_until_recovery_ends_it() {
             .unwrap();
     }
     world.hook(|step, id| match (step, id) {
-        ("apply", "y") | ("take_back", "x") => Err(ParticipantError::new(Fault::Io, "planted")),
+        ("apply", "y") => Err(ParticipantError::new(Fault::Io, "planted")),
+        ("take_back", "x") => Err(ParticipantError::new(Fault::Io, "planted").at("/x")),
         _ => Ok(()),
     });
     let error = manager.commit_all(&plan("p")).unwrap_err();
     assert_eq!((error.code(), error.needs_recovery()), ("in-doubt", true));
+    assert_eq!(error.resource().unwrap().as_str(), "x");
+    assert_eq!(error.path(), Some(Path::new("/x")));
+    assert_eq!(
+        error.to_string(),
+        "the outcome of plan p is in doubt: x failed to take back"
+    );
     speaks(&error);
     assert_eq!(
         manager.status(&plan("p")).unwrap().state,

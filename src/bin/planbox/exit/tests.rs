@@ -178,6 +178,7 @@ fn everything_that_may_be_in_between_is_6() {
         [
             CommitError::InDoubt {
                 plan: plan(),
+                resource: None,
                 stage: Stage::Decide,
                 source: "x".into(),
             }
