@@ -56,7 +56,7 @@ pub enum CommitError {
     },
     /// The outcome is not certain; `recover` ends it.
     #[error(
-        "the outcome of plan {plan} is in doubt: {} failed to {stage}",
+        "the outcome of plan {plan} is in doubt: {} failed at {stage}",
         resource.as_ref().map_or("planbox", ResourceName::as_str)
     )]
     InDoubt {

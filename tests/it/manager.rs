@@ -476,7 +476,7 @@ fn a_take_back_that_fails_is_in_doubt_until_recovery_ends_it() {
     assert_eq!(error.path(), Some(Path::new("/x")));
     assert_eq!(
         error.to_string(),
-        "the outcome of plan p is in doubt: x failed to take back"
+        "the outcome of plan p is in doubt: x failed at take-back"
     );
     speaks(&error);
     assert_eq!(
