@@ -30,7 +30,7 @@ use build::Build;
 use list::Mutant;
 use scope::Scope;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -61,12 +61,14 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let scope = Scope::new(scope);
     let copy = Path::new(copy);
+    // Before the copy is changed.
+    let every = list::without_exclusions(copy, &scope.globs);
     let ends = run(&scope, copy, Path::new(report));
     let missed = ends.iter().filter(|(_, end)| *end == End::Missed).count();
     for (mutant, _) in ends.iter().filter(|(_, end)| *end == End::Missed) {
         println!("missed: {}", mutant.name);
     }
-    print(&scope, copy, &ends);
+    print(&scope, &every, &ends);
     println!(
         "mutants: {missed} missed, {} s",
         started.elapsed().as_secs()
@@ -249,8 +251,7 @@ fn pass<'a>(
 }
 
 /// One line for each module; every module has some that were caught, or the switch does not work.
-fn print(scope: &Scope, copy: &Path, ends: &[(Mutant, End)]) {
-    let every = list::without_exclusions(copy, &scope.globs);
+fn print(scope: &Scope, every: &[Mutant], ends: &[(Mutant, End)]) {
     println!(
         "| module | mutants | caught by units | by integration tests | by time | do not compile | left out with a reason | missed |"
     );
