@@ -15,6 +15,8 @@ pub(crate) struct Build<'a> {
     profile: &'static str,
     /// Original text of each file with mutants.
     originals: BTreeMap<String, String>,
+    /// Original text of the other files that are changed.
+    others: BTreeMap<PathBuf, String>,
     written: BTreeMap<String, Rewritten>,
     /// In the binaries now.
     living: BTreeMap<u32, &'a Mutant>,
@@ -37,17 +39,23 @@ impl<'a> Build<'a> {
             })
             .collect();
         fs::write(copy.join("src/mutant_switch.rs"), SWITCH_MODULE).unwrap();
-        let library = copy.join("src/lib.rs");
-        let text = fs::read_to_string(&library).unwrap();
-        fs::write(&library, text + "\nmod mutant_switch;\n").unwrap();
-        let manifest = copy.join("Cargo.toml");
-        let text = fs::read_to_string(&manifest).unwrap();
+        let mut others = BTreeMap::new();
+        let mut change = |file: &str, with: fn(&str) -> String| {
+            let path = copy.join(file);
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, with(&text)).unwrap();
+            others.insert(path, text);
+        };
+        change("src/lib.rs", |text| {
+            text.to_owned() + "\nmod mutant_switch;\n"
+        });
         // A mutant may do what a lint refuses.
-        fs::write(&manifest, without_lints(&text)).unwrap();
+        change("Cargo.toml", without_lints);
         Self {
             copy,
             profile,
             originals,
+            others,
             written: BTreeMap::new(),
             living: mutants,
             refused: BTreeMap::new(),
@@ -102,6 +110,17 @@ impl<'a> Build<'a> {
             );
             println!("mutants: {} do not compile", self.refused.len());
         }
+    }
+
+    /// The copy is as it was; the binaries stay.
+    pub(crate) fn restore(&self) {
+        for (file, text) in &self.originals {
+            fs::write(self.copy.join(file), text).unwrap();
+        }
+        for (path, text) in &self.others {
+            fs::write(path, text).unwrap();
+        }
+        fs::remove_file(self.copy.join("src/mutant_switch.rs")).unwrap();
     }
 
     /// The mutants in the binaries.

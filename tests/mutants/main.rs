@@ -105,12 +105,13 @@ fn run(scope: &Scope, copy: &Path, report: &Path) -> Vec<(Mutant, End)> {
         switched.len(),
         alone.len()
     );
-    let mut ends: BTreeMap<u32, End> = alone::run(scope, copy, report, &alone);
     let planted = planted(scope, &switched);
     let mut behind = switched.clone();
     behind.extend(planted.iter().map(|(number, mutant)| (*number, mutant)));
     let mut build = Build::new(copy, scope.profile, behind);
-    ends.extend(trials(scope, copy, &mut build));
+    let mut ends = trials(scope, copy, &mut build);
+    build.restore();
+    ends.extend(alone::run(scope, copy, report, &alone));
     for (number, text) in build.refused() {
         println!("does not compile: {}: {text}", numbered[number].name);
         ends.insert(*number, End::NotCompiled);
