@@ -116,13 +116,11 @@ fn run(scope: &Scope, copy: &Path, report: &Path) -> Vec<(Mutant, End)> {
         println!("does not compile: {}: {text}", numbered[number].name);
         ends.insert(*number, End::NotCompiled);
     }
-    for number in planted.keys() {
+    for (number, mutant) in &planted {
         let end = ends.remove(number);
-        assert_eq!(
-            end,
-            Some(End::Missed),
-            "a mutant that changes nothing is missed"
-        );
+        assert_eq!(end, Some(End::Missed), "{}", mutant.name);
+        let label = scope.label(mutant.module());
+        println!("mutants: control of {label}: one that changes nothing is missed");
     }
     assert!(
         ends.keys().eq(numbered.keys()),
@@ -271,7 +269,8 @@ fn print(scope: &Scope, every: &[Mutant], ends: &[(Mutant, End)]) {
             .filter(|mutant| mutant.module() == *module)
             .count();
         println!(
-            "| mutants of {module} | {listed} | {} | {} | {} | {} | {} | {} |",
+            "| mutants of {} | {listed} | {} | {} | {} | {} | {} | {} |",
+            scope.label(module),
             count(End::Units),
             count(End::Integration),
             count(End::Time),

@@ -51,6 +51,15 @@ impl Scope {
             least_limit: Duration::from_secs(30),
         }
     }
+
+    /// What the table calls `module`.
+    pub(crate) fn label<'a>(&self, module: &'a str) -> &'a str {
+        if self.units_only {
+            "the gate and the table of locks"
+        } else {
+            module
+        }
+    }
 }
 
 /// Filters of the unit tests of a module.
