@@ -97,7 +97,7 @@ pub(crate) fn rewrite(text: &str, mutants: &[(u32, &Mutant)]) -> Rewritten {
         {
             let first = lines(&new);
             let (before, after) = (&text[start..replaced.start], &text[replaced.end..end]);
-            write!(new, "{number} => {before}{replacement} {after}\n").unwrap();
+            writeln!(new, "{number} => {before}{replacement} {after}").unwrap();
             arms.push((number, first..lines(&new)));
         }
         write!(new, "_ => {}\n}} }}", &text[start..end]).unwrap();
