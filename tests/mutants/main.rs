@@ -231,7 +231,12 @@ fn pass<'a>(
                     let started = Instant::now();
                     let verdict = tests.run(number, limit);
                     let ms = started.elapsed().as_millis();
-                    println!("{verdict:?} in {ms} ms: {}", mutant.name);
+                    let said = match &verdict {
+                        Verdict::Missed => "not caught".to_owned(),
+                        Verdict::Caught(test) => format!("caught by {test}"),
+                        Verdict::Hung => "hung".to_owned(),
+                    };
+                    println!("{}: {said}, {ms} ms", mutant.name);
                     verdicts.lock().unwrap().push((number, mutant, verdict));
                 }
             });

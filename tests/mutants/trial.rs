@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 const MEMORY_KB: u64 = 8 * 1024 * 1024;
 
 /// What came out of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// All tests passed.
     Missed,
-    /// A test failed, or the process ended in another way.
-    Caught,
+    /// This test failed, or the process ended before one could say so.
+    Caught(String),
     /// The time was over.
     Hung,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Tests<'a> {
 
 enum Sign {
     Ended(bool),
-    Failed,
+    Failed(String),
 }
 
 impl Tests<'_> {
@@ -55,7 +55,8 @@ impl Tests<'_> {
         });
         let verdict = match signs.recv_timeout(limit) {
             Ok(Sign::Ended(true)) => Verdict::Missed,
-            Ok(Sign::Ended(false) | Sign::Failed) => Verdict::Caught,
+            Ok(Sign::Ended(false)) => Verdict::Caught("the end of the process".to_owned()),
+            Ok(Sign::Failed(test)) => Verdict::Caught(test),
             Err(_) => Verdict::Hung,
         };
         // Also what the tests left behind; if nothing is left, that is an error which is none.
@@ -107,9 +108,10 @@ impl Tests<'_> {
 /// Says that a test failed, as soon as it did.
 fn read(out: impl BufRead, sender: &Sender<Sign>) {
     for line in out.lines().map_while(Result::ok) {
-        if line.starts_with("test ") && line.ends_with(" ... FAILED") {
+        let test = line.strip_prefix("test ");
+        if let Some(test) = test.and_then(|rest| rest.strip_suffix(" ... FAILED")) {
             // Nobody may listen any more.
-            drop(sender.send(Sign::Failed));
+            drop(sender.send(Sign::Failed(test.to_owned())));
         }
     }
 }
