@@ -6,7 +6,7 @@
 //! is changed; below REPORT is what cargo-mutants itself writes, of the few that have no place behind
 //! a switch.
 //!
-//! Controls: without a mutant all tests pass; a planted mutant that changes nothing is missed; one of each
+//! Controls: without a mutant all tests pass; the switch reaches programs that a test starts; a planted mutant that changes nothing is missed; one of each
 //! module is caught; and each mutant of cargo-mutants' list has one verdict.
 #![expect(
     clippy::unwrap_used,
@@ -196,6 +196,11 @@ fn trials(scope: &Scope, copy: &Path, build: &mut Build<'_>) -> BTreeMap<u32, En
                 left.len(),
                 limit.as_secs()
             );
+            if filters.iter().any(|filter| filter.starts_with("cli")) {
+                let verdict = tests.run(rewrite::PROGRAM, limit);
+                let is_seen = matches!(&verdict, Verdict::Caught(test) if test.starts_with("cli"));
+                assert!(is_seen, "the switch does not reach planbox: {verdict:?}");
+            }
             left = pass(&tests, limit, left, |number, verdict| {
                 let end = if verdict == Verdict::Hung {
                     End::Time
@@ -229,7 +234,7 @@ fn pass<'a>(
                         return;
                     };
                     let started = Instant::now();
-                    let verdict = tests.run(number, limit);
+                    let verdict = tests.run(&number.to_string(), limit);
                     let ms = started.elapsed().as_millis();
                     let said = match &verdict {
                         Verdict::Missed => "not caught".to_owned(),

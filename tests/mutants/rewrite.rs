@@ -14,16 +14,28 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-/// The variable with the number of the mutant that is to be.
-pub(crate) const SWITCH: &str = "PLANBOX_MUTANT";
+/// The variable with the number of the mutant that is to be. Tests that start planbox take away what
+/// begins with `PLANBOX_`.
+pub(crate) const SWITCH: &str = "MUTANT_OF_PLANBOX";
+
+/// The value with which `planbox` itself ends at once, and a test that was built does not.
+pub(crate) const PROGRAM: &str = "program";
 
 /// The module that reads it once.
 pub(crate) const SWITCH_MODULE: &str = r#"
 //! Which mutant this process is: none of them if the variable is not set.
 pub(crate) fn number() -> u32 {
     static NUMBER: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
-    *NUMBER.get_or_init(|| {
-        std::env::var("PLANBOX_MUTANT").map_or(0, |text| text.parse().expect("a number"))
+    *NUMBER.get_or_init(|| match std::env::var("MUTANT_OF_PLANBOX").as_deref() {
+        Err(_) => 0,
+        Ok("program") => {
+            let exe = std::env::current_exe().expect("a program");
+            if exe.ends_with("planbox") {
+                std::process::exit(97);
+            }
+            0
+        }
+        Ok(text) => text.parse().expect("a number"),
     })
 }
 "#;

@@ -40,8 +40,8 @@ enum Sign {
 }
 
 impl Tests<'_> {
-    /// Runs them as the mutant `number`, at most for `limit`; ends with the first that fails.
-    pub(crate) fn run(&self, number: u32, limit: Duration) -> Verdict {
+    /// Runs them with the switch at `number`, at most for `limit`; ends with the first that fails.
+    pub(crate) fn run(&self, number: &str, limit: Duration) -> Verdict {
         let home = tempfile::tempdir().unwrap();
         let mut child = self.command(number, home.path()).spawn().unwrap();
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
@@ -69,7 +69,7 @@ impl Tests<'_> {
     pub(crate) fn control(&self) -> (usize, Duration) {
         let home = tempfile::tempdir().unwrap();
         let started = Instant::now();
-        let output = self.command(0, home.path()).output().unwrap();
+        let output = self.command("0", home.path()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let passed = text
             .lines()
@@ -82,7 +82,7 @@ impl Tests<'_> {
         (passed, started.elapsed())
     }
 
-    fn command(&self, number: u32, home: &Path) -> Command {
+    fn command(&self, number: &str, home: &Path) -> Command {
         let mut command = Command::new("sh");
         command
             .args(["-c", "ulimit -v \"$0\" && exec \"$@\""])
@@ -91,7 +91,7 @@ impl Tests<'_> {
             .args(self.filters)
             .arg(format!("--test-threads={}", self.threads))
             .current_dir(self.copy)
-            .env(SWITCH, number.to_string())
+            .env(SWITCH, number)
             .env("TMPDIR", home)
             .env("CARGO_MANIFEST_DIR", self.copy)
             .env("RUST_BACKTRACE", "0")
