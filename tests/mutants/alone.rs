@@ -26,7 +26,9 @@ pub(crate) fn run(
             .collect();
         let mut passes = vec![("--lib", scope::units(module), End::Units)];
         if !scope.units_only {
-            passes.push(("--test=it", scope::integration(module), End::Integration));
+            for filters in scope::integration(module) {
+                passes.push(("--test=it", *filters, End::Integration));
+            }
         }
         for (target, filters, caught) in passes {
             if left.is_empty() {

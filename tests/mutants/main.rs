@@ -169,19 +169,19 @@ fn trials(scope: &Scope, copy: &Path, build: &mut Build<'_>) -> BTreeMap<u32, En
             .filter(|(_, mutant)| mutant.module() == *module)
             .map(|(number, mutant)| (*number, *mutant))
             .collect();
-        let passes = [
-            Some((
-                units.clone(),
-                scope::units(module),
-                THREADS_UNITS,
-                End::Units,
-            )),
-            integration.clone().map(|binary| {
-                let filters = scope::integration(module);
-                (binary, filters, THREADS_INTEGRATION, End::Integration)
-            }),
-        ];
-        for (binary, filters, threads, caught) in passes.into_iter().flatten() {
+        let mut passes = vec![(
+            units.clone(),
+            scope::units(module),
+            THREADS_UNITS,
+            End::Units,
+        )];
+        for filters in scope::integration(module) {
+            let binary = integration.clone();
+            passes.extend(
+                binary.map(|binary| (binary, *filters, THREADS_INTEGRATION, End::Integration)),
+            );
+        }
+        for (binary, filters, threads, caught) in passes {
             let tests = Tests {
                 binary,
                 filters,

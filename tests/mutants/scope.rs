@@ -70,32 +70,21 @@ pub(crate) fn units(module: &str) -> &'static [&'static str] {
     }
 }
 
-/// Filters of the integration tests, for what the unit tests miss.
-pub(crate) fn integration(module: &str) -> &'static [&'static str] {
+/// Filters of the integration tests, for what the unit tests miss. First those that stay in one process
+/// and are quick; then the others, for what is left.
+pub(crate) fn integration(module: &str) -> &'static [&'static [&'static str]] {
+    const QUICK: &[&str] = &[
+        "protocol::",
+        "manager::",
+        "commit::",
+        "marker::",
+        "register::",
+    ];
     match module {
-        "lock" => &["commit::", "locks::", "processes::"],
-        "manager" => &[
-            "manager::",
-            "commit::",
-            "marker::",
-            "register::",
-            "processes::",
-            "jobs::",
-            "cli::input",
-            "cli::commands",
-            "cli::exits",
-        ],
+        "lock" => &[&["commit::", "locks::"], &["processes::"]],
         _ => &[
-            "protocol::",
-            "manager::",
-            "commit::",
-            "marker::",
-            "register::",
-            "crash::",
-            "processes::",
-            "jobs::",
-            "cli::",
-            "mixed::",
+            QUICK,
+            &["crash::", "processes::", "jobs::", "cli::", "mixed::"],
         ],
     }
 }
