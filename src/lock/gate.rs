@@ -441,4 +441,25 @@ mod tests {
         assert_eq!(gate.word.load(Ordering::Relaxed), 0);
         assert!(gate.crowd.lock().is_none());
     }
+
+    #[test]
+    fn a_planted_barging_lets_the_first_in_the_queue_take_the_free_gate_itself() {
+        let gate = Gate::new(Planted::new(LockFault::Barging));
+        let hold = mark("hold");
+        gate.take(hold, LockWait::Block).expect("free");
+        thread::scope(|scope| {
+            let gate = &gate;
+            let waiter = scope.spawn(move || {
+                let me = mark("wait");
+                gate.take(me, LockWait::For(Duration::from_secs(5)))?;
+                let found = (gate.seen().map(|seen| seen.mark == me), gate.queued());
+                gate.leave(me);
+                Ok::<_, Refusal>(found)
+            });
+            until_queued(gate, 1);
+            gate.leave(hold);
+            assert_eq!(waiter.join().expect("an answer"), Ok((Some(true), 0)));
+        });
+        assert_eq!(gate.seen(), None);
+    }
 }

@@ -273,6 +273,13 @@ fn gc_sweeps_what_an_ended_plan_left_and_a_dry_run_only_says_so() {
     assert!(!view.exists());
     assert_eq!(manager.sandboxes(&id).expect("known"), []);
     assert_eq!(swept(&GcOptions::default()), []);
+    // Somebody else removed the view; the row is still to go.
+    let id = plan("listed");
+    leave_behind(&home, &manager, &id);
+    let places = &manager.services().places;
+    places.remove_plan(&id).expect("removed");
+    assert_eq!(swept(&old), std::slice::from_ref(&id));
+    assert_eq!(manager.sandboxes(&id).expect("known"), []);
 }
 
 #[test]

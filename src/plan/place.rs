@@ -121,6 +121,7 @@ mod tests {
         let (plan, name) = names();
         let place = places.of(&plan, 1, &name);
         places.remove(&place).expect("there is nothing");
+        assert!(!places.has_plan(&plan));
         for _ in 0..2 {
             places.make(&place).expect("is made");
             let rest = std::fs::read_dir(&place.dir).expect("is there");
@@ -129,6 +130,7 @@ mod tests {
         }
         places.remove(&place).expect("is removed");
         assert!(!place.dir.exists() && places.plan_dir(&plan).exists());
+        assert!(places.has_plan(&plan));
         places.remove_plan(&plan).expect("is removed");
         assert!(!places.plan_dir(&plan).exists() && places.base().exists());
         places.remove_all().expect("is removed");

@@ -468,3 +468,23 @@ fn what_a_seal_changes_about_a_sandbox_is_known_to_the_next_process() {
     second.sandboxes(&plan("p")).unwrap();
     assert_eq!(*records.lock().unwrap(), ["x=0", "x=0+"]);
 }
+
+#[test]
+fn a_sandbox_is_listed_before_its_view_is_made_unless_it_dies_with_its_process() {
+    let home = Home::new();
+    let (manager, reader) = (home.manager(), home.manager());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    home.world.hook(move |step, id| {
+        if step == "open" {
+            let listed = reader.sandboxes(&plan("p")).unwrap();
+            let is_listed = listed.iter().any(|sandbox| sandbox.name.as_str() == id);
+            noted.lock().unwrap().push(is_listed);
+        }
+        Ok(())
+    });
+    home.open(&manager, &["a"]);
+    let value = Scripted::new(&home.world, "b").volatile();
+    manager.open_sandbox(&plan("p"), value).unwrap();
+    assert_eq!(*seen.lock().unwrap(), [true, false]);
+}

@@ -341,3 +341,51 @@ fn ten_thousand_keys_come_and_go() {
     drop(handles);
     assert!(table.is_empty(), "{table:?}");
 }
+
+/// How many entries there are after the only use of a key, and after the first of two uses.
+fn entries(fault: LockFault) -> [usize; 2] {
+    let table = LockTable::with_fault(Rank::Plan, fault);
+    drop(table.lock(&1_u64, LockWait::Try, "commit").expect("free"));
+    let once = table.len();
+    let _other = table.handle(&2);
+    drop(table.lock(&2, LockWait::Try, "commit").expect("free"));
+    [once, table.len() - once]
+}
+
+#[test]
+fn a_planted_fault_of_the_removal_is_what_it_says() {
+    assert_eq!(entries(LockFault::NoRemoval), [1, 1]);
+    for fault in [
+        LockFault::OpenRemoval,
+        LockFault::OpenCount,
+        LockFault::EarlyCount,
+    ] {
+        assert_eq!(entries(fault), [0, 1], "{fault:?}");
+    }
+}
+
+#[test]
+fn a_planted_count_removes_the_entry_before_the_slot_dies() {
+    for (planted, entries) in [
+        (Planted::default(), 1),
+        (Planted::new(LockFault::OpenCount), 0),
+        (Planted::new(LockFault::EarlyCount), 0),
+    ] {
+        let (dying, died) = bounded(0);
+        let (go, gone) = bounded::<()>(0);
+        let on_dying = move || {
+            dying.send(()).expect("a listener");
+            gone.recv().expect("a go");
+        };
+        let on_dying = Some(Box::new(on_dying) as Box<dyn Fn() + Send + Sync>);
+        let table = broken(planted, Faults { on_dying });
+        let left = thread::scope(|scope| {
+            scope.spawn(|| drop(table.lock(&1_u64, LockWait::Block, "last")));
+            died.recv().expect("a dying slot");
+            let left = table.len();
+            go.send(()).expect("a dying slot");
+            left
+        });
+        assert_eq!((left, table.len()), (entries, 0));
+    }
+}
