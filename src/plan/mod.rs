@@ -80,6 +80,8 @@ pub struct Without {
     pub fencing: bool,
     /// No decision in the journal: apply begins with nothing to recover from.
     pub decision: bool,
+    /// No take-back: what a failed commit has applied stays.
+    pub take_back: bool,
     /// A fault in the table of plan locks.
     pub lock_table: Option<LockFault>,
 }
@@ -370,10 +372,9 @@ impl Locked {
             .map_err(journal_fault)?;
         let mut before = std::mem::take(&mut self.body.participants);
         for record in records {
-            let place = self
-                .services
-                .places
-                .of(&self.plan, self.record.generation, &record.name);
+            let life = (&self.plan, self.record.generation);
+            let places = &self.services.places;
+            let place = places.known(life, &record.token, &record.name);
             if record.record.is_empty() {
                 self.sweep_half_opened(&record, &place);
                 continue;

@@ -75,7 +75,7 @@ impl Locked {
             self.body.participants.remove(&name);
             crash::point(point);
         }
-        let removed = services.places.remove_plan(&plan);
+        let removed = services.places.remove_plan(&plan, self.record.generation);
         removed.map_err(|source| RecoverError::Participant {
             plan: plan.clone(),
             resource: whole_plan(),

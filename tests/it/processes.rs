@@ -1,13 +1,18 @@
 //! Two processes over one store: one commits, the other gets its receipt or `Busy`; a dead holder
 //! frees the plan at once; a child inherits no lock.
 
+use crate::support::scripted::{Scripted, ScriptedKind, World};
 use crate::support::{child, plan};
 use planbox::{
-    Acknowledge, CommitOptions, Directory, Explain as _, LockWait, PlanState, SandboxManager,
+    Acknowledge, CommitOptions, Directory, Explain as _, GcOptions, LockWait, PlanState,
+    ResourceName, SandboxManager,
 };
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const PLAN: &str = "shared";
 
@@ -217,4 +222,50 @@ fn a_plan_given_up_by_another_is_not_committed_by_a_superseded_executor() {
     );
     assert_eq!(std::fs::read(home.path().join("root/a")).unwrap(), b"old");
     assert_eq!(other.status(&plan(PLAN)).unwrap().state, PlanState::Aborted);
+}
+
+/// An executor gives a plan up and is paused while it removes a sandbox; somebody removes the lock
+/// files under it, and another one finishes, forgets the plan, and begins a new one with the same id
+/// and the same names. Then the first goes on.
+#[test]
+fn a_superseded_executor_removes_nothing_of_the_next_life_of_the_plan() {
+    let home = tempfile::tempdir().unwrap();
+    let (root, script) = (home.path().join("root"), World::new());
+    std::fs::create_dir(&root).unwrap();
+    let kind = || Arc::new(ScriptedKind(Arc::clone(&script)));
+    let store = || SandboxManager::builder().store(home.path().join("store"));
+    let paused = store().kind(kind()).open().unwrap();
+    let opened = paused.open_sandbox(&plan(PLAN), Scripted::new(&script, "site"));
+    drop(opened.unwrap());
+    let (stopped, is_stopped) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let (first, may_go_on) = (AtomicBool::new(true), Mutex::new(may_go_on));
+    script.hook(move |step, _| {
+        if step == "discard" && first.swap(false, Ordering::SeqCst) {
+            stopped.send(()).unwrap();
+            may_go_on.lock().unwrap().recv().unwrap();
+        }
+        Ok(())
+    });
+    let view = std::thread::scope(|scope| {
+        let gone = scope.spawn(|| paused.rollback_all(&plan(PLAN)));
+        is_stopped.recv().unwrap();
+        remove_lock_files(home.path());
+        let other = store().kind(kind()).open().unwrap();
+        other.rollback_all(&plan(PLAN)).unwrap();
+        other
+            .gc(&GcOptions::default().forget_ended(Duration::ZERO))
+            .unwrap();
+        let again = Directory::at(&root).named(ResourceName::new("site").unwrap());
+        let sandbox = other.open_sandbox(&plan(PLAN), again).unwrap();
+        let made = std::fs::File::create(sandbox.path().join("work"));
+        made.unwrap().write_all(b"new").unwrap();
+        go_on.send(()).unwrap();
+        let refused = gone.join().unwrap().unwrap_err();
+        assert_eq!(refused.code(), "fenced");
+        sandbox.path().to_owned()
+    });
+    assert_eq!(std::fs::read(view.join("work")).unwrap(), b"new");
+    open(home.path()).commit_all(&plan(PLAN)).unwrap();
+    assert_eq!(std::fs::read(root.join("work")).unwrap(), b"new");
 }
