@@ -128,9 +128,7 @@ impl SandboxManager {
         let mut sandboxes = Vec::new();
         for enlisted in services.journal.sandboxes(&record.plan)? {
             let life = (&record.plan, record.generation);
-            let place = services
-                .places
-                .known(life, &enlisted.token, &enlisted.name);
+            let place = services.places.known(life, &enlisted.token, &enlisted.name);
             let name = enlisted.name.clone();
             let kind = enlisted.kind.clone();
             sandboxes.push(match services.reopen(&record.plan, &enlisted, &place) {

@@ -72,8 +72,10 @@ pub(crate) struct Services {
     reason = "each is a mechanism of its own, and a test takes out any of them"
 )]
 pub struct Without {
-    /// No plan lock: every taking gets a mutex of its own and no lease.
+    /// No plan lock: every taking gets a mutex of its own. Over a store the lease is left.
     pub plan_lock: bool,
+    /// No lease among processes, nor among managers of one process.
+    pub lease: bool,
     /// No lock of its own for each plan: they all share one.
     pub separation: bool,
     /// No fencing: every write names the newest epoch instead of its own.
@@ -413,7 +415,7 @@ impl Locked {
 
 impl Services {
     fn lease(&self, plan: &PlanId, taking: Taking) -> Result<Option<Lease>, LockError> {
-        let Some(directory) = &self.leases else {
+        let Some(directory) = self.leases.as_ref().filter(|_| !self.without.lease) else {
             return Ok(None);
         };
         let holder = identify_holder(plan.as_str(), taking.operation);

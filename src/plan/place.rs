@@ -244,7 +244,10 @@ mod tests {
         }
         std::fs::create_dir(places.plan_dir(&plan).join("stray")).expect("is writable");
         places.remove_plan(&plan, 10).expect("is removed");
-        assert_eq!(lives.each_ref().map(|place| place.dir.exists()), [false, false, true]);
+        assert_eq!(
+            lives.each_ref().map(|place| place.dir.exists()),
+            [false, false, true]
+        );
         assert!(!places.plan_dir(&plan).join("stray").exists());
         places.remove_plan(&plan, 11).expect("is removed");
         assert!(!places.has_plan(&plan));

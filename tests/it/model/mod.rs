@@ -10,6 +10,7 @@
 mod commits;
 mod ops;
 mod plain;
+mod planted;
 mod sequential;
 mod struck;
 mod thing;
