@@ -8,7 +8,7 @@ use planbox::{
     ResourceName, SandboxManager,
 };
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -58,8 +58,30 @@ fn child_entry() {
             wait_for_input();
             drop(hold);
         }
+        "try" => try_commit(&manager),
+        "try without the lease" => {
+            let builder = SandboxManager::builder().store(home.join("store"));
+            try_commit(
+                &builder
+                    .without(|without| without.lease = true)
+                    .open()
+                    .unwrap(),
+            );
+        }
         other => panic!("no task {other}"),
     }
+}
+
+/// Tells what a manager sees and may do: the plans, and how a commit ends.
+fn try_commit(manager: &SandboxManager) {
+    let plans = manager.plans().unwrap();
+    let plans: Vec<_> = plans.iter().map(|status| status.plan.as_str()).collect();
+    let how = match manager.try_commit_all(&plan(PLAN)) {
+        Ok(receipt) if receipt.is_repeat() => "committed before",
+        Ok(_) => "committed",
+        Err(error) => error.code(),
+    };
+    println!("saw {plans:?}, {how}");
 }
 
 /// Blocks until the parent closes or writes our standard input.
@@ -268,4 +290,72 @@ fn a_superseded_executor_removes_nothing_of_the_next_life_of_the_plan() {
     assert_eq!(std::fs::read(view.join("work")).unwrap(), b"new");
     open(home.path()).commit_all(&plan(PLAN)).unwrap();
     assert_eq!(std::fs::read(root.join("work")).unwrap(), b"new");
+}
+
+/// A process in `cwd` that calls the home of the store `name`.
+fn child_in(task: &str, (cwd, name): &(PathBuf, PathBuf)) -> Command {
+    let mut command = child::command("processes::child_entry", task, name);
+    command.current_dir(cwd);
+    command
+}
+
+fn said(task: &str, place: &(PathBuf, PathBuf)) -> String {
+    let output = child_in(task, place).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let found = text.lines().find_map(|line| line.split_once("saw "));
+    let (_, rest) = found.unwrap_or_else(|| panic!("{text}"));
+    rest.to_owned()
+}
+
+/// Three working directories, and a name of the same store in each: relative, absolute, and with a
+/// link on the way.
+fn three_names(top: &Path) -> [(PathBuf, PathBuf); 3] {
+    let home = top.join("home");
+    std::fs::create_dir(&home).unwrap();
+    lay_out(&home);
+    std::os::unix::fs::symlink("home", top.join("link")).unwrap();
+    let names = [PathBuf::from("../home"), home, PathBuf::from("../link")];
+    let mut number = 0;
+    names.map(|name| {
+        number += 1;
+        let cwd = top.join(format!("cwd-{number}"));
+        std::fs::create_dir(&cwd).unwrap();
+        (cwd, name)
+    })
+}
+
+#[test]
+fn a_store_is_one_by_whatever_name_and_from_whatever_directory() {
+    let top = tempfile::tempdir().unwrap();
+    let places = three_names(top.path());
+    for (number, place) in places.iter().enumerate() {
+        let mut holder = child::start_until(&mut child_in("hold", place), "holding");
+        for (_, other) in places
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != number)
+        {
+            let said = said("try", other);
+            assert_eq!(said, "[\"shared\"], busy", "{place:?}, {other:?}");
+        }
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+    }
+    let ends = places.each_ref().map(|place| said("try", place));
+    let wanted = ["committed", "committed before", "committed before"];
+    assert_eq!(ends, wanted.map(|how| format!("[\"shared\"], {how}")));
+    let real = top.path().join("home/root/a");
+    assert_eq!(std::fs::read(real).unwrap(), b"newer");
+}
+
+/// The negative control: it is the lease that keeps them apart, by whatever name it is found.
+#[test]
+fn a_store_by_two_names_control_without_the_lease_is_committed_under_its_holder() {
+    let top = tempfile::tempdir().unwrap();
+    let [relative, absolute, _] = three_names(top.path());
+    let mut holder = child::start_until(&mut child_in("hold", &relative), "holding");
+    let said = said("try without the lease", &absolute);
+    assert_eq!(said, "[\"shared\"], committed");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
 }

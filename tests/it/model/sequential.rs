@@ -53,6 +53,8 @@ pub(super) enum Told {
     Is(Phase),
     /// It is decided, and perhaps not yet to be seen.
     Deciding,
+    /// It is being given up, or a commit that failed is being taken back: one state is both.
+    Undoing,
     Swept,
     Holds(u32),
     /// What is never right.
@@ -168,14 +170,7 @@ impl SequentialSpec for PlainWorld {
                 plan.doubt = false;
                 Told::RolledBack
             }
-            Ask::Status(plan) => match self.plans[plan] {
-                PlainPlan {
-                    phase: Phase::Open,
-                    doubt: true,
-                    ..
-                } => Told::Deciding,
-                PlainPlan { phase, .. } => Told::Is(phase),
-            },
+            Ask::Status(plan) => Told::Is(self.plans[plan].phase),
             Ask::Recover(plan) => {
                 self.plans[plan].doubt = false;
                 Told::Recovered
@@ -188,6 +183,9 @@ impl SequentialSpec for PlainWorld {
     fn is_valid_step(&mut self, ask: &Ask, told: &Told) -> bool {
         match (ask, told) {
             (Ask::Status(plan), Told::Deciding) => self.plans[*plan].phase != Phase::GivenUp,
+            // Who ends a doubt goes on: the plan is open, seen from outside, before that call has
+            // changed anything. So a doubt is not always told.
+            (Ask::Status(plan), Told::Undoing) => self.plans[*plan].phase != Phase::Committed,
             // A value is not to be written while it is sealed, also by a commit that then fails.
             (Ask::Write(plan, thing, _), Told::NotWritten) => {
                 *thing == VALUE || self.plans[*plan].phase != Phase::Open

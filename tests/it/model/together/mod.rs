@@ -45,7 +45,7 @@ const CASES: u64 = 60;
 const FAULTS: u64 = 0x6661_756c_7473;
 
 /// Seeds that failed once: they are played first.
-const REGRESSIONS: &str = include_str!("together.txt");
+const REGRESSIONS: &str = include_str!("../together.txt");
 
 /// What callers open while others commit.
 const OPENED: usize = 1;
@@ -267,6 +267,10 @@ impl Stage {
                 Err(error) => Told::Wrong(error.code()),
             },
             Ask::Status(number) => match self.manager.status(&plan(number)) {
+                // Without faults nothing is taken back.
+                Ok(status) if status.state == PlanState::Aborting && self.planted.is_any() => {
+                    Told::Undoing
+                }
                 Ok(status) => phase(status.state),
                 Err(error) => Told::Wrong(error.code()),
             },
