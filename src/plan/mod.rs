@@ -277,6 +277,11 @@ impl Locked {
         &self.plan
     }
 
+    /// True if nobody had the plan between the taking at `epoch` and this one.
+    pub(crate) fn follows(&self, epoch: Epoch) -> bool {
+        epoch.0 + 1 == self.record.epoch.0
+    }
+
     pub(crate) fn state(&self) -> PlanState {
         self.state
     }

@@ -359,3 +359,35 @@ fn a_store_by_two_names_control_without_the_lease_is_committed_under_its_holder(
     holder.kill().unwrap();
     holder.wait().unwrap();
 }
+
+/// What is idle is listed first, and given up one after the other: who comes back to a plan meanwhile
+/// is not idle any more.
+#[test]
+fn a_plan_that_is_worked_on_while_others_are_given_up_is_not_given_up() {
+    let home = tempfile::tempdir().unwrap();
+    let script = World::new();
+    let kind = || Arc::new(ScriptedKind(Arc::clone(&script)));
+    let store = || SandboxManager::builder().store(home.path().join("store"));
+    let (cleaner, worker) = (store().kind(kind()).open().unwrap(), store().kind(kind()));
+    let worker = worker.open().unwrap();
+    for idle in ["a", "b"] {
+        let opened = worker.open_sandbox(&plan(idle), Scripted::new(&script, idle));
+        drop(opened.unwrap());
+    }
+    let (back, other) = (worker.clone(), Arc::clone(&script));
+    script.hook(move |step, id| {
+        if (step, id) == ("discard", "a") {
+            std::thread::scope(|scope| {
+                let more = || back.open_sandbox(&plan("b"), Scripted::new(&other, "more"));
+                drop(scope.spawn(more).join().unwrap().unwrap());
+            });
+        }
+        Ok(())
+    });
+    let idle = GcOptions::default().give_up_idle(Duration::ZERO);
+    assert_eq!(cleaner.gc(&idle).unwrap().given_up, [plan("a")]);
+    script.hook(|_, _| Ok(()));
+    let status = worker.status(&plan("b")).unwrap();
+    assert_eq!((status.state, status.sandboxes.len()), (PlanState::Open, 2));
+    assert_eq!(cleaner.gc(&idle).unwrap().given_up, [plan("b")]);
+}
