@@ -184,11 +184,10 @@ pub(super) fn is_planted(error: &ParticipantError) -> bool {
 /// Some of the questions are to end a doubt instead.
 pub(super) fn with_recoveries(asks: &mut [Vec<Ask>], dice: &mut Dice) {
     for ask in asks.iter_mut().flatten() {
-        let plan = match *ask {
-            Ask::Open(plan, _) | Ask::Commit(plan) | Ask::RollBack(plan) | Ask::Status(plan) => {
-                plan
-            }
-            _ => continue,
+        let (Ask::Open(plan, _) | Ask::Commit(plan) | Ask::RollBack(plan) | Ask::Status(plan)) =
+            *ask
+        else {
+            continue;
         };
         if dice.below(6) == 0 {
             *ask = Ask::Recover(plan);
