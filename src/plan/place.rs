@@ -11,7 +11,7 @@ use crate::fs;
 use crate::id::{Epoch, PlanId, ResourceName};
 use crate::sandbox::{Outcome, Place};
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// So many characters of its token tell one opening from another in the name of its place.
@@ -109,36 +109,14 @@ impl Places {
     /// What a later life has stays: who asks may have been superseded without knowing it.
     pub(crate) fn remove_plan(&self, plan: &PlanId, life: u64) -> Outcome<()> {
         let path = self.plan_dir(plan);
-        let failed =
-            |error| ParticipantError::io("could not remove the sandbox's files", &path, error);
-        let dir = match fs::Dir::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(failed)?,
-        };
-        let mut later = false;
-        for (name, _) in dir.entries().map_err(failed)?.iter() {
-            if life_of(name) > Some(life) {
-                later = true;
-            } else {
-                fs::remove_tree(&dir, name, &mut |_| Ok(())).map_err(failed)?;
-            }
-        }
-        if later {
-            return Ok(());
-        }
         let removed = fs::Dir::open(&self.base)
-            .and_then(|base| base.remove_dir(OsStr::new(&plan.file_name())));
+            .and_then(|base| remove_lives(&base, OsStr::new(&plan.file_name()), life));
         match removed {
-            // A later life has just begun, or it is gone already.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
-                ) =>
-            {
-                Ok(())
-            }
-            other => other.map_err(failed),
+            // It is gone already, or there never was a place.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|error| {
+                ParticipantError::io("could not remove the sandbox's files", &path, error)
+            }),
         }
     }
 
@@ -148,6 +126,37 @@ impl Places {
             (Some(parent), Some(name)) => remove_below(parent, name),
             _ => Ok(()),
         }
+    }
+}
+
+/// Removes what is in the directory `name` of a plan, but for lives after `life`, and the directory
+/// itself if nothing of them is there.
+fn remove_lives(base: &fs::Dir, name: &OsStr, life: u64) -> io::Result<()> {
+    let Some(found) = base.stat_at(name)? else {
+        return Ok(());
+    };
+    if found.kind != fs::FileKind::Directory {
+        return base.remove_file(name);
+    }
+    if found.mode & 0o700 != 0o700 {
+        base.set_mode_at(name, 0o700)?;
+    }
+    let dir = base.child(name)?;
+    let mut later = false;
+    for (name, _) in dir.entries()?.iter() {
+        if life_of(name) > Some(life) {
+            later = true;
+        } else {
+            fs::remove_tree(&dir, name, &mut |_| Ok(()))?;
+        }
+    }
+    if later {
+        return Ok(());
+    }
+    match base.remove_dir(name) {
+        // A later life has just begun.
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => other,
     }
 }
 
@@ -201,6 +210,25 @@ mod tests {
         places.remove_all().expect("is removed");
         assert!(!places.base().exists() && home.path().exists());
         places.remove_all().expect("there is nothing");
+    }
+
+    #[test]
+    fn what_was_put_in_the_way_of_a_plan_that_is_over_is_removed() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let places = Places::new(home.path().join("plans"), "store".to_owned());
+        let (plan, name) = names();
+        let place = places.fresh((&plan, 1), Epoch(7), &name);
+        places.make(&place).expect("is made");
+        let dir = places.plan_dir(&plan);
+        let none = std::fs::Permissions::from_mode(0);
+        std::fs::set_permissions(&dir, none).expect("is ours");
+        places.remove_plan(&plan, 1).expect("is removed");
+        assert!(!places.has_plan(&plan));
+        symlink(home.path(), &dir).expect("is writable");
+        places.remove_plan(&plan, 1).expect("is removed");
+        assert!(!places.has_plan(&plan) && home.path().exists());
+        places.remove_plan(&plan, 1).expect("there is nothing");
     }
 
     #[test]
