@@ -171,15 +171,18 @@ fn forgetting_leaves_a_floor(store: &dyn JournalStore) {
     let plan = begin(store, "forgotten");
     let (id, epoch) = (&plan.plan, plan.epoch);
     store.enlist(id, epoch, &sandbox("a")).unwrap();
-    let refused = store.forget(id);
+    let refused = store.forget(id, epoch);
     assert!(
         matches!(refused, Err(JournalError::Store { .. })),
         "a plan that is open is kept: {refused:?}"
     );
     store.decide(&decision(&plan, Verdict::Commit)).unwrap();
     finished(store, &plan, PlanState::Done);
-    store.forget(id).unwrap();
-    store.forget(id).unwrap();
+    let taken = store.acquire(id, "somebody else", false).unwrap().unwrap();
+    let old = store.forget(id, epoch);
+    assert!(matches!(old, Err(JournalError::Fenced { .. })), "{old:?}");
+    store.forget(id, taken.epoch).unwrap();
+    store.forget(id, taken.epoch).unwrap();
     assert_eq!(store.plans().unwrap().len(), before);
     assert_eq!(store.plan(id).unwrap(), None);
     assert_eq!(store.sandboxes(id).unwrap(), []);

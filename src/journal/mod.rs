@@ -193,8 +193,9 @@ pub(crate) trait JournalStore: JobJournal + fmt::Debug + Send + Sync {
     /// unknown plan is not an error.
     ///
     /// # Errors
-    /// [`JournalError::Store`] if the plan is not over.
-    fn forget(&self, plan: &PlanId) -> Journaled<()>;
+    /// [`JournalError::Store`] if the plan is not over; [`JournalError::Fenced`] if somebody took it
+    /// after `epoch`: who ended the life that was to be forgotten may have begun the next one.
+    fn forget(&self, plan: &PlanId, epoch: Epoch) -> Journaled<()>;
 
     /// Looks at every record and every setting; says what is wrong, one sentence each.
     ///

@@ -124,6 +124,7 @@ pub(super) enum Op {
     },
     Forget {
         plan: PlanId,
+        epoch: Epoch,
     },
     Jobs(JobWork),
 }
@@ -223,7 +224,7 @@ impl Op {
                 held.tell(state.as_str(), "")?;
                 held.put()?;
             }
-            Self::Forget { plan } => forget(rows, plan)?,
+            Self::Forget { plan, epoch } => forget(rows, plan, *epoch)?,
             Self::Jobs(work) => work.run(&mut JobTx::new(rows, now))?,
         }
         Ok(None)
@@ -347,10 +348,17 @@ fn acquire(
 
 /// Forgetting counts as a taking: the floor is above every epoch the plan ever had, so that one
 /// number for the whole store is enough and nothing grows.
-fn forget(rows: &mut dyn Rows, plan: &PlanId) -> Result<(), JournalError> {
+fn forget(rows: &mut dyn Rows, plan: &PlanId, epoch: Epoch) -> Result<(), JournalError> {
     let Some(row) = rows.plan(plan)? else {
         return Ok(());
     };
+    if row.record.epoch != epoch {
+        return Err(JournalError::Fenced {
+            plan: plan.clone(),
+            held: epoch,
+            now: row.record.epoch,
+        });
+    }
     let state = row.record.state;
     if !state.is_terminal() {
         return Err(JournalError::Store {

@@ -76,9 +76,10 @@ macro_rules! journal_writes {
             self.write(op, durability).map(drop)
         }
 
-        fn forget(&self, plan: &PlanId) -> Journaled<()> {
+        fn forget(&self, plan: &PlanId, epoch: Epoch) -> Journaled<()> {
             let plan = plan.clone();
-            self.write(Op::Forget { plan }, Durability::Lazy).map(drop)
+            let op = Op::Forget { plan, epoch };
+            self.write(op, Durability::Lazy).map(drop)
         }
     };
 }

@@ -150,8 +150,8 @@ impl JournalStore for Failing {
     fn log(&self, plan: Option<&PlanId>) -> Journaled<Vec<Entry>> {
         self.inner.log(plan)
     }
-    fn forget(&self, plan: &PlanId) -> Journaled<()> {
-        self.inner.forget(plan)
+    fn forget(&self, plan: &PlanId, epoch: Epoch) -> Journaled<()> {
+        self.inner.forget(plan, epoch)
     }
     fn check(&self) -> Journaled<Vec<String>> {
         self.inner.check()

@@ -111,7 +111,9 @@ impl SandboxManager {
             match self.checkout(&slot, taking) {
                 Ok(mut checkout) => {
                     let locked = checkout.locked_mut();
-                    if locked.state() != record.state {
+                    // The list may be old: its plan may have been worked on since, or have ended
+                    // and begun anew.
+                    if locked.state() != record.state || !locked.follows(record.epoch) {
                         return Ok(());
                     }
                     if sweep && !matches!(locked.recover(), Ok(Recovered::Removed)) {
@@ -123,7 +125,7 @@ impl SandboxManager {
                         return Ok(());
                     }
                     if forget {
-                        self.services().journal.forget(plan)?;
+                        locked.forget()?;
                     }
                 }
                 Err(PlanFault::Lock {

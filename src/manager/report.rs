@@ -127,9 +127,8 @@ impl SandboxManager {
         let services = self.services();
         let mut sandboxes = Vec::new();
         for enlisted in services.journal.sandboxes(&record.plan)? {
-            let place = services
-                .places
-                .of(&record.plan, record.generation, &enlisted.name);
+            let life = (&record.plan, record.generation);
+            let place = services.places.known(life, &enlisted.token, &enlisted.name);
             let name = enlisted.name.clone();
             let kind = enlisted.kind.clone();
             sandboxes.push(match services.reopen(&record.plan, &enlisted, &place) {

@@ -155,6 +155,9 @@ impl Locked {
         &mut self,
         redos: &BTreeMap<ResourceName, Redo>,
     ) -> Result<(), Failure> {
+        if self.services.without.take_back {
+            return Ok(());
+        }
         let (plan, services) = (self.plan.clone(), self.services.clone());
         let keep = self.keep_theirs;
         let mut failure: Option<Failure> = None;

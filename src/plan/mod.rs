@@ -72,14 +72,18 @@ pub(crate) struct Services {
     reason = "each is a mechanism of its own, and a test takes out any of them"
 )]
 pub struct Without {
-    /// No plan lock: every taking gets a mutex of its own and no lease.
+    /// No plan lock: every taking gets a mutex of its own. Over a store the lease is left.
     pub plan_lock: bool,
+    /// No lease among processes, nor among managers of one process.
+    pub lease: bool,
     /// No lock of its own for each plan: they all share one.
     pub separation: bool,
     /// No fencing: every write names the newest epoch instead of its own.
     pub fencing: bool,
     /// No decision in the journal: apply begins with nothing to recover from.
     pub decision: bool,
+    /// No take-back: what a failed commit has applied stays.
+    pub take_back: bool,
     /// A fault in the table of plan locks.
     pub lock_table: Option<LockFault>,
 }
@@ -273,6 +277,11 @@ impl Locked {
         &self.plan
     }
 
+    /// True if nobody had the plan between the taking at `epoch` and this one.
+    pub(crate) fn follows(&self, epoch: Epoch) -> bool {
+        epoch.0 + 1 == self.record.epoch.0
+    }
+
     pub(crate) fn state(&self) -> PlanState {
         self.state
     }
@@ -370,10 +379,9 @@ impl Locked {
             .map_err(journal_fault)?;
         let mut before = std::mem::take(&mut self.body.participants);
         for record in records {
-            let place = self
-                .services
-                .places
-                .of(&self.plan, self.record.generation, &record.name);
+            let life = (&self.plan, self.record.generation);
+            let places = &self.services.places;
+            let place = places.known(life, &record.token, &record.name);
             if record.record.is_empty() {
                 self.sweep_half_opened(&record, &place);
                 continue;
@@ -412,7 +420,7 @@ impl Locked {
 
 impl Services {
     fn lease(&self, plan: &PlanId, taking: Taking) -> Result<Option<Lease>, LockError> {
-        let Some(directory) = &self.leases else {
+        let Some(directory) = self.leases.as_ref().filter(|_| !self.without.lease) else {
             return Ok(None);
         };
         let holder = identify_holder(plan.as_str(), taking.operation);

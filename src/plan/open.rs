@@ -48,10 +48,8 @@ impl Locked {
             Some(name) => self.unused(name)?,
             None => self.free_name(resource.kind()),
         };
-        let place = self
-            .services
-            .places
-            .of(&self.plan, self.record.generation, &name);
+        let life = (&self.plan, self.record.generation);
+        let place = self.services.places.fresh(life, self.record.epoch, &name);
         let record = self.pending_record(&name, resource, &identity, &place);
         if !record.volatile {
             // A value leaves nothing behind that anybody would have to find.
@@ -369,7 +367,9 @@ pub(crate) fn diff_unlocked(services: &Services, plan: &PlanId) -> Result<PlanDi
     let (mut resources, mut unseen) = (Vec::new(), Vec::new());
     for enlisted in services.journal.sandboxes(plan).map_err(journal)? {
         let name = enlisted.name.clone();
-        let place = services.places.of(plan, record.generation, &name);
+        let place = services
+            .places
+            .known((plan, record.generation), &enlisted.token, &name);
         let looked = services
             .reopen(plan, &enlisted, &place)
             .and_then(|sandbox| {

@@ -1,11 +1,21 @@
-//! Where sandboxes keep their files: `BASE/<plan>/<resource>/`, owned by the store.
+//! Where sandboxes keep their files: `BASE/<plan>/<life>.<token>.<resource>/`, owned by the store.
+//!
+//! An executor that was superseded, because its lock file was removed under it, is refused by the
+//! journal, but only when it asks. It may be anywhere between two questions: about to remove what it
+//! was told to remove, or about to make what it has announced. So what it removes and makes has names
+//! that nobody else uses: no life of a plan shares a directory with another one, and no opening shares
+//! one with another opening.
 
 use crate::error::ParticipantError;
 use crate::fs;
-use crate::id::{PlanId, ResourceName};
+use crate::id::{Epoch, PlanId, ResourceName};
 use crate::sandbox::{Outcome, Place};
 use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+
+/// So many characters of its token tell one opening from another in the name of its place.
+const TOKEN_IN_NAME: usize = 8;
 
 /// The directory below which every sandbox has a place of its own.
 #[derive(Debug)]
@@ -35,14 +45,32 @@ impl Places {
         self.base.join(plan.file_name())
     }
 
-    /// The place of a resource in the given life of a plan. Makes nothing.
-    pub(crate) fn of(&self, plan: &PlanId, generation: u64, name: &ResourceName) -> Place {
-        let who = format!("{}\0{plan}\0{generation}\0{name}", self.store);
+    /// The place of a resource that is being opened, at `epoch`, in the given life of a plan. Makes
+    /// nothing.
+    pub(crate) fn fresh(
+        &self,
+        (plan, life): (&PlanId, u64),
+        epoch: Epoch,
+        name: &ResourceName,
+    ) -> Place {
+        let who = format!("{}\0{plan}\0{life}\0{epoch}\0{name}", self.store);
         let hex = blake3::hash(who.as_bytes()).to_hex();
-        let token = hex.as_str().chars().take(32).collect();
+        let token: String = hex.as_str().chars().take(32).collect();
+        self.known((plan, life), &token, name)
+    }
+
+    /// The place of a resource that was opened under `token`.
+    pub(crate) fn known(
+        &self,
+        (plan, life): (&PlanId, u64),
+        token: &str,
+        name: &ResourceName,
+    ) -> Place {
+        let opening: String = token.chars().take(TOKEN_IN_NAME).collect();
+        let dir = format!("{life}.{opening}.{}", name.file_name());
         Place {
-            dir: self.plan_dir(plan).join(name.file_name()),
-            token,
+            dir: self.plan_dir(plan).join(dir),
+            token: token.to_owned(),
             label: plan.to_string(),
         }
     }
@@ -76,9 +104,20 @@ impl Places {
         found.is_ok_and(|found| found.is_some())
     }
 
-    /// Removes everything of `plan`. Idempotent.
-    pub(crate) fn remove_plan(&self, plan: &PlanId) -> Outcome<()> {
-        remove_below(&self.base, OsStr::new(&plan.file_name()))
+    /// Removes everything of `plan` up to its given life, which is over. Idempotent.
+    ///
+    /// What a later life has stays: who asks may have been superseded without knowing it.
+    pub(crate) fn remove_plan(&self, plan: &PlanId, life: u64) -> Outcome<()> {
+        let path = self.plan_dir(plan);
+        let removed = fs::Dir::open(&self.base)
+            .and_then(|base| remove_lives(&base, OsStr::new(&plan.file_name()), life));
+        match removed {
+            // It is gone already, or there never was a place.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|error| {
+                ParticipantError::io("could not remove the sandbox's files", &path, error)
+            }),
+        }
     }
 
     /// Removes the base with all that is in it: for a manager that lives in memory only.
@@ -88,6 +127,43 @@ impl Places {
             _ => Ok(()),
         }
     }
+}
+
+/// Removes what is in the directory `name` of a plan, but for lives after `life`, and the directory
+/// itself if nothing of them is there.
+fn remove_lives(base: &fs::Dir, name: &OsStr, life: u64) -> io::Result<()> {
+    let Some(found) = base.stat_at(name)? else {
+        return Ok(());
+    };
+    if found.kind != fs::FileKind::Directory {
+        return base.remove_file(name);
+    }
+    if found.mode & 0o700 != 0o700 {
+        base.set_mode_at(name, 0o700)?;
+    }
+    let dir = base.child(name)?;
+    let mut later = false;
+    for (name, _) in dir.entries()?.iter() {
+        if life_of(name) > Some(life) {
+            later = true;
+        } else {
+            fs::remove_tree(&dir, name, &mut |_| Ok(()))?;
+        }
+    }
+    if later {
+        return Ok(());
+    }
+    match base.remove_dir(name) {
+        // A later life has just begun.
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => other,
+    }
+}
+
+/// The life that a directory of a place belongs to, if it is one.
+fn life_of(name: &OsStr) -> Option<u64> {
+    let (life, _) = name.to_str()?.split_once('.')?;
+    life.parse().ok()
 }
 
 fn remove_below(parent: &Path, name: &OsStr) -> Outcome<()> {
@@ -100,7 +176,7 @@ fn remove_below(parent: &Path, name: &OsStr) -> Outcome<()> {
     };
     match fs::Dir::open(parent) {
         Ok(dir) => fs::remove_tree(&dir, name, &mut |_| Ok(())).map_err(failed),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
     }
 }
@@ -119,7 +195,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a temporary directory");
         let places = Places::new(home.path().join("plans"), "store".to_owned());
         let (plan, name) = names();
-        let place = places.of(&plan, 1, &name);
+        let place = places.fresh((&plan, 1), Epoch(7), &name);
         places.remove(&place).expect("there is nothing");
         assert!(!places.has_plan(&plan));
         for _ in 0..2 {
@@ -131,11 +207,30 @@ mod tests {
         places.remove(&place).expect("is removed");
         assert!(!place.dir.exists() && places.plan_dir(&plan).exists());
         assert!(places.has_plan(&plan));
-        places.remove_plan(&plan).expect("is removed");
+        places.remove_plan(&plan, 1).expect("is removed");
         assert!(!places.plan_dir(&plan).exists() && places.base().exists());
         places.remove_all().expect("is removed");
         assert!(!places.base().exists() && home.path().exists());
         places.remove_all().expect("there is nothing");
+    }
+
+    #[test]
+    fn what_was_put_in_the_way_of_a_plan_that_is_over_is_removed() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let places = Places::new(home.path().join("plans"), "store".to_owned());
+        let (plan, name) = names();
+        let place = places.fresh((&plan, 1), Epoch(7), &name);
+        places.make(&place).expect("is made");
+        let dir = places.plan_dir(&plan);
+        let none = std::fs::Permissions::from_mode(0);
+        std::fs::set_permissions(&dir, none).expect("is ours");
+        places.remove_plan(&plan, 1).expect("is removed");
+        assert!(!places.has_plan(&plan));
+        symlink(home.path(), &dir).expect("is writable");
+        places.remove_plan(&plan, 1).expect("is removed");
+        assert!(!places.has_plan(&plan) && home.path().exists());
+        places.remove_plan(&plan, 1).expect("there is nothing");
     }
 
     #[test]
@@ -144,21 +239,47 @@ mod tests {
         let places = Places::new(home.path().to_owned(), "store".to_owned());
         let (plan, name) = names();
         std::fs::File::create(places.plan_dir(&plan)).expect("is writable");
-        let place = places.of(&plan, 1, &name);
+        let place = places.fresh((&plan, 1), Epoch(7), &name);
         let error = places.remove(&place).expect_err("a file is in the way");
         assert!(error.to_string().contains("could not remove"), "{error}");
         assert!(places.make(&place).is_err());
     }
 
     #[test]
-    fn every_life_of_a_plan_and_every_store_has_tokens_of_its_own() {
+    fn every_opening_in_every_life_of_a_plan_and_every_store_has_tokens_of_its_own() {
         let (plan, name) = names();
-        let token = |store: &str, generation| {
+        let token = |store: &str, life, epoch| {
             let places = Places::new(PathBuf::from("/nowhere"), store.to_owned());
-            places.of(&plan, generation, &name).token
+            let fresh = places.fresh((&plan, life), Epoch(epoch), &name);
+            let known = places.known((&plan, life), &fresh.token, &name);
+            assert_eq!(fresh.dir, known.dir);
+            (fresh.dir, fresh.token)
         };
-        assert_eq!(token("a", 1), token("a", 1));
-        assert_ne!(token("a", 1), token("a", 2));
-        assert_ne!(token("a", 1), token("b", 1));
+        assert_eq!(token("a", 1, 1), token("a", 1, 1));
+        for other in [token("a", 2, 1), token("b", 1, 1), token("a", 1, 2)] {
+            let first = token("a", 1, 1);
+            assert!(first.0 != other.0 && first.1 != other.1);
+        }
+    }
+
+    #[test]
+    fn what_a_later_life_of_the_plan_has_is_not_removed() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let places = Places::new(home.path().join("plans"), "store".to_owned());
+        let (plan, name) = names();
+        let place = |life| places.fresh((&plan, life), Epoch(7), &name);
+        let lives = [9, 10, 11].map(place);
+        for place in &lives {
+            places.make(place).expect("is made");
+        }
+        std::fs::create_dir(places.plan_dir(&plan).join("stray")).expect("is writable");
+        places.remove_plan(&plan, 10).expect("is removed");
+        assert_eq!(
+            lives.each_ref().map(|place| place.dir.exists()),
+            [false, false, true]
+        );
+        assert!(!places.plan_dir(&plan).join("stray").exists());
+        places.remove_plan(&plan, 11).expect("is removed");
+        assert!(!places.has_plan(&plan));
     }
 }

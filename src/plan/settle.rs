@@ -3,7 +3,7 @@
 use super::participants::call;
 use super::{Locked, Services};
 use crate::crash;
-use crate::error::{ParticipantError, PlanFault, RecoverError, Stage};
+use crate::error::{JournalError, ParticipantError, PlanFault, RecoverError, Stage};
 use crate::id::{PlanId, ResourceName};
 use crate::journal::Durability;
 use crate::sandbox::{Outcome, Redo, Sandbox};
@@ -34,6 +34,11 @@ impl Locked {
             self.sweep("settle.swept")?;
         }
         Ok(())
+    }
+
+    /// Forgets a plan that is over, with its receipt and its story.
+    pub(crate) fn forget(&self) -> Result<(), JournalError> {
+        self.services.journal.forget(&self.plan, self.epoch())
     }
 
     /// The redo of every participant in the durable decision.
@@ -75,7 +80,7 @@ impl Locked {
             self.body.participants.remove(&name);
             crash::point(point);
         }
-        let removed = services.places.remove_plan(&plan);
+        let removed = services.places.remove_plan(&plan, self.record.generation);
         removed.map_err(|source| RecoverError::Participant {
             plan: plan.clone(),
             resource: whole_plan(),

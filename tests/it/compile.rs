@@ -32,7 +32,7 @@ impl Before<Queue> for Workers {}
 "#;
 
 /// Name, body of `main` or items, and what the compiler must say; nothing if it must compile.
-const CASES: [(&str, &str, &[&str]); 11] = [
+const CASES: [(&str, &str, &[&str]); 16] = [
     (
         "in_order",
         "fn main() {
@@ -47,6 +47,41 @@ const CASES: [(&str, &str, &[&str]); 11] = [
         "a_receipt_out_of_nothing",
         "fn main() { let _ = planbox::Receipt {}; }",
         &["cannot construct", "private fields"],
+    ),
+    (
+        "a_plan_that_is_held",
+        "fn main() {
+            let manager = planbox::SandboxManager::in_memory();
+            let mut hold = manager.hold(&planbox::PlanId::new(\"p\").unwrap(), \"x\").unwrap();
+            drop(hold.commit_all(&Default::default()));
+        }",
+        &[],
+    ),
+    (
+        "a_plan_that_was_let_go",
+        "fn main() {
+            let manager = planbox::SandboxManager::in_memory();
+            let mut hold = manager.hold(&planbox::PlanId::new(\"p\").unwrap(), \"x\").unwrap();
+            drop(hold);
+            drop(hold.commit_all(&Default::default()));
+        }",
+        &["E0382", "borrow of moved value: `hold`"],
+    ),
+    (
+        "a_held_plan_to_another_thread",
+        "fn needs_send<T: Send>() {}
+        fn main() { needs_send::<planbox::PlanHold>(); }",
+        &["E0277", "cannot be sent between threads safely", "PlanHold"],
+    ),
+    (
+        "a_hold_out_of_nothing",
+        "fn main() { let _ = planbox::PlanHold {}; }",
+        &["cannot construct", "private fields"],
+    ),
+    (
+        "the_steps_of_a_plan",
+        "fn commit(plan: &mut planbox::plan::Locked) {} fn main() {}",
+        &["E0603", "module `plan` is private"],
     ),
     (
         "against_the_order",

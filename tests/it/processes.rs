@@ -1,13 +1,18 @@
 //! Two processes over one store: one commits, the other gets its receipt or `Busy`; a dead holder
 //! frees the plan at once; a child inherits no lock.
 
+use crate::support::scripted::{Scripted, ScriptedKind, World};
 use crate::support::{child, plan};
 use planbox::{
-    Acknowledge, CommitOptions, Directory, Explain as _, LockWait, PlanState, SandboxManager,
+    Acknowledge, CommitOptions, Directory, Explain as _, GcOptions, LockWait, PlanState,
+    ResourceName, SandboxManager,
 };
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const PLAN: &str = "shared";
 
@@ -53,8 +58,30 @@ fn child_entry() {
             wait_for_input();
             drop(hold);
         }
+        "try" => try_commit(&manager),
+        "try without the lease" => {
+            let builder = SandboxManager::builder().store(home.join("store"));
+            try_commit(
+                &builder
+                    .without(|without| without.lease = true)
+                    .open()
+                    .unwrap(),
+            );
+        }
         other => panic!("no task {other}"),
     }
+}
+
+/// Tells what a manager sees and may do: the plans, and how a commit ends.
+fn try_commit(manager: &SandboxManager) {
+    let plans = manager.plans().unwrap();
+    let plans: Vec<_> = plans.iter().map(|status| status.plan.as_str()).collect();
+    let how = match manager.try_commit_all(&plan(PLAN)) {
+        Ok(receipt) if receipt.is_repeat() => "committed before",
+        Ok(_) => "committed",
+        Err(error) => error.code(),
+    };
+    println!("saw {plans:?}, {how}");
 }
 
 /// Blocks until the parent closes or writes our standard input.
@@ -217,4 +244,150 @@ fn a_plan_given_up_by_another_is_not_committed_by_a_superseded_executor() {
     );
     assert_eq!(std::fs::read(home.path().join("root/a")).unwrap(), b"old");
     assert_eq!(other.status(&plan(PLAN)).unwrap().state, PlanState::Aborted);
+}
+
+/// An executor gives a plan up and is paused while it removes a sandbox; somebody removes the lock
+/// files under it, and another one finishes, forgets the plan, and begins a new one with the same id
+/// and the same names. Then the first goes on.
+#[test]
+fn a_superseded_executor_removes_nothing_of_the_next_life_of_the_plan() {
+    let home = tempfile::tempdir().unwrap();
+    let (root, script) = (home.path().join("root"), World::new());
+    std::fs::create_dir(&root).unwrap();
+    let kind = || Arc::new(ScriptedKind(Arc::clone(&script)));
+    let store = || SandboxManager::builder().store(home.path().join("store"));
+    let paused = store().kind(kind()).open().unwrap();
+    let opened = paused.open_sandbox(&plan(PLAN), Scripted::new(&script, "site"));
+    drop(opened.unwrap());
+    let (stopped, is_stopped) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let (first, may_go_on) = (AtomicBool::new(true), Mutex::new(may_go_on));
+    script.hook(move |step, _| {
+        if step == "discard" && first.swap(false, Ordering::SeqCst) {
+            stopped.send(()).unwrap();
+            may_go_on.lock().unwrap().recv().unwrap();
+        }
+        Ok(())
+    });
+    let view = std::thread::scope(|scope| {
+        let gone = scope.spawn(|| paused.rollback_all(&plan(PLAN)));
+        is_stopped.recv().unwrap();
+        remove_lock_files(home.path());
+        let other = store().kind(kind()).open().unwrap();
+        other.rollback_all(&plan(PLAN)).unwrap();
+        other
+            .gc(&GcOptions::default().forget_ended(Duration::ZERO))
+            .unwrap();
+        let again = Directory::at(&root).named(ResourceName::new("site").unwrap());
+        let sandbox = other.open_sandbox(&plan(PLAN), again).unwrap();
+        let made = std::fs::File::create(sandbox.path().join("work"));
+        made.unwrap().write_all(b"new").unwrap();
+        go_on.send(()).unwrap();
+        let refused = gone.join().unwrap().unwrap_err();
+        assert_eq!(refused.code(), "fenced");
+        sandbox.path().to_owned()
+    });
+    assert_eq!(std::fs::read(view.join("work")).unwrap(), b"new");
+    open(home.path()).commit_all(&plan(PLAN)).unwrap();
+    assert_eq!(std::fs::read(root.join("work")).unwrap(), b"new");
+}
+
+/// A process in `cwd` that calls the home of the store `name`.
+fn child_in(task: &str, (cwd, name): &(PathBuf, PathBuf)) -> Command {
+    let mut command = child::command("processes::child_entry", task, name);
+    command.current_dir(cwd);
+    command
+}
+
+fn said(task: &str, place: &(PathBuf, PathBuf)) -> String {
+    let output = child_in(task, place).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let found = text.lines().find_map(|line| line.split_once("saw "));
+    let (_, rest) = found.unwrap_or_else(|| panic!("{text}"));
+    rest.to_owned()
+}
+
+/// Three working directories, and a name of the same store in each: relative, absolute, and with a
+/// link on the way.
+fn three_names(top: &Path) -> [(PathBuf, PathBuf); 3] {
+    let home = top.join("home");
+    std::fs::create_dir(&home).unwrap();
+    lay_out(&home);
+    std::os::unix::fs::symlink("home", top.join("link")).unwrap();
+    let names = [PathBuf::from("../home"), home, PathBuf::from("../link")];
+    let mut number = 0;
+    names.map(|name| {
+        number += 1;
+        let cwd = top.join(format!("cwd-{number}"));
+        std::fs::create_dir(&cwd).unwrap();
+        (cwd, name)
+    })
+}
+
+#[test]
+fn a_store_is_one_by_whatever_name_and_from_whatever_directory() {
+    let top = tempfile::tempdir().unwrap();
+    let places = three_names(top.path());
+    for (number, place) in places.iter().enumerate() {
+        let mut holder = child::start_until(&mut child_in("hold", place), "holding");
+        for (_, other) in places
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != number)
+        {
+            let said = said("try", other);
+            assert_eq!(said, "[\"shared\"], busy", "{place:?}, {other:?}");
+        }
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+    }
+    let ends = places.each_ref().map(|place| said("try", place));
+    let wanted = ["committed", "committed before", "committed before"];
+    assert_eq!(ends, wanted.map(|how| format!("[\"shared\"], {how}")));
+    let real = top.path().join("home/root/a");
+    assert_eq!(std::fs::read(real).unwrap(), b"newer");
+}
+
+/// The negative control: it is the lease that keeps them apart, by whatever name it is found.
+#[test]
+fn a_store_by_two_names_control_without_the_lease_is_committed_under_its_holder() {
+    let top = tempfile::tempdir().unwrap();
+    let [relative, absolute, _] = three_names(top.path());
+    let mut holder = child::start_until(&mut child_in("hold", &relative), "holding");
+    let said = said("try without the lease", &absolute);
+    assert_eq!(said, "[\"shared\"], committed");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+/// What is idle is listed first, and given up one after the other: who comes back to a plan meanwhile
+/// is not idle any more.
+#[test]
+fn a_plan_that_is_worked_on_while_others_are_given_up_is_not_given_up() {
+    let home = tempfile::tempdir().unwrap();
+    let script = World::new();
+    let kind = || Arc::new(ScriptedKind(Arc::clone(&script)));
+    let store = || SandboxManager::builder().store(home.path().join("store"));
+    let (cleaner, worker) = (store().kind(kind()).open().unwrap(), store().kind(kind()));
+    let worker = worker.open().unwrap();
+    for idle in ["a", "b"] {
+        let opened = worker.open_sandbox(&plan(idle), Scripted::new(&script, idle));
+        drop(opened.unwrap());
+    }
+    let (back, other) = (worker.clone(), Arc::clone(&script));
+    script.hook(move |step, id| {
+        if (step, id) == ("discard", "a") {
+            std::thread::scope(|scope| {
+                let more = || back.open_sandbox(&plan("b"), Scripted::new(&other, "more"));
+                drop(scope.spawn(more).join().unwrap().unwrap());
+            });
+        }
+        Ok(())
+    });
+    let idle = GcOptions::default().give_up_idle(Duration::ZERO);
+    assert_eq!(cleaner.gc(&idle).unwrap().given_up, [plan("a")]);
+    script.hook(|_, _| Ok(()));
+    let status = worker.status(&plan("b")).unwrap();
+    assert_eq!((status.state, status.sandboxes.len()), (PlanState::Open, 2));
+    assert_eq!(cleaner.gc(&idle).unwrap().given_up, [plan("b")]);
 }

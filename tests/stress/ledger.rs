@@ -68,6 +68,16 @@ impl Ledger {
         self.cells[cell].lock().unwrap()
     }
 
+    /// For a control: one more addition, by nobody.
+    pub(crate) fn add(&self, cell: usize) {
+        self.additions(cell).push(u64::MAX);
+    }
+
+    /// For a control: one addition less.
+    pub(crate) fn take(&self, cell: usize) {
+        assert!(self.additions(cell).pop().is_some(), "there was one");
+    }
+
     /// From now on nothing fails.
     pub(crate) fn heal(&self) {
         self.one_in.store(0, Ordering::Relaxed);

@@ -6,8 +6,9 @@
 //! faults, though not the schedule. `-- waits` and `-- durable` run those parts alone. Afterwards every
 //! cell and every directory is compared with the receipts: nothing lost, nothing twice, nothing in part;
 //! the tables, the threads and the descriptors are back where they were. A second judge, which is not
-//! ours, sees every lock of these runs (`oracle.rs`). The same run without the plan lock, for a short
-//! time, must not pass: that is the control.
+//! ours, sees every lock of these runs (`oracle.rs`). The controls: the same runs without the plan lock,
+//! for a short time, must not pass; one wrong thing of each kind is planted, and called by its name; and a
+//! thread that stands still ends a process (`-- standstill`).
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -28,6 +29,7 @@ mod watchdog;
 use oracle::ORACLE;
 use run::{Disk, Shape, Stress};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The run in memory.
@@ -53,6 +55,9 @@ fn main() {
     let seconds = number("PLANBOX_STRESS_SECONDS").unwrap_or(10);
     let seed = number("PLANBOX_STRESS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    if only.as_deref() == Some("standstill") {
+        return watchdog::stand_still();
+    }
     let wants = |part: &str| only.as_deref().is_none_or(|only| only == part);
     println!("stress: {seconds} s, seed {seed}");
     let before = (entries("fd"), entries("task"));
@@ -69,7 +74,18 @@ fn main() {
     if wants("memory") {
         ORACLE.judge();
         inversions::controls();
-        control(seed);
+        control("without the plan lock", seed, MEMORY, None);
+        watchdog::control();
+    }
+    if wants("durable") {
+        let disk = Disk::new(DURABLE.slots);
+        control(
+            "on disk without the plan lock and its lease",
+            seed,
+            DURABLE,
+            Some(disk),
+        );
+        run::planted(seed);
     }
     if wants("waits") {
         waits::all();
@@ -89,24 +105,32 @@ fn stress(shape: Shape, seed: u64, time: Duration, disk: Option<Disk>) {
     stress.print();
 }
 
-/// The same without the plan lock: something must be noticed.
-fn control(seed: u64) {
-    std::panic::set_hook(Box::new(|_| ()));
+/// The same without what keeps callers apart: something must be noticed. What was, first of all, is
+/// printed.
+fn control(what: &str, seed: u64, shape: Shape, disk: Option<Disk>) {
+    let first = Arc::new(Mutex::new(None::<String>));
+    let heard = Arc::clone(&first);
+    std::panic::set_hook(Box::new(move |panic| {
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        let text = text.and_then(|text| text.lines().next());
+        let text = text.unwrap_or("without a message").to_owned();
+        heard.lock().unwrap().get_or_insert(text);
+    }));
     let noticed = catch_unwind(AssertUnwindSafe(|| {
-        let shape = Shape { plans: 0, ..MEMORY };
-        let stress = Stress::new(shape, seed, true, None);
+        let stress = Stress::new(Shape { plans: 0, ..shape }, seed, true, disk);
         stress.run(seed, Duration::from_secs(2));
         stress.end();
         stress.check();
     }));
     drop(std::panic::take_hook());
-    let Err(noticed) = noticed else {
-        panic!("the control passed: the stress shows nothing, seed {seed}");
-    };
-    let text = noticed
-        .downcast_ref::<String>()
-        .map_or("a manager's own assertion", String::as_str);
-    println!("| control without the plan lock | noticed: {text} |");
+    assert!(
+        noticed.is_err(),
+        "the control {what} passed: the stress shows nothing, seed {seed}"
+    );
+    let text = first.lock().unwrap().take().unwrap();
+    println!("| control {what} | noticed: {text} |");
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -45,9 +45,18 @@ pub(crate) fn all() {
         panic!("one lock for all plans goes unnoticed");
     };
     println!("| control: one lock for all plans | noticed: {code} |");
-    let (p50, p99) = settled();
+    let all = settled();
+    let best = all
+        .iter()
+        .copied()
+        .min_by(|one, other| one.1.total_cmp(&other.1));
+    let (p50, p99) = best.unwrap();
+    let each: Vec<_> = all.iter().map(|(_, p99)| format!("{p99:.2}x")).collect();
     println!(
-        "| wait for a plan lock, beside a slow commit to without: p50, p99 | {p50:.2}x, {p99:.2}x |"
+        "| wait for a plan lock, beside a slow commit to without: p50, p99; the best of {} \
+         measurements, whose p99 were {} | {p50:.2}x, {p99:.2}x |",
+        each.len(),
+        each.join(", ")
     );
     let (p50, control) = measured(true, 1);
     println!("| control: one lock for all plans | {p50:.0}x, {control:.0}x |");
@@ -99,19 +108,13 @@ fn others_commit(one_lock: bool) -> Result<usize, &'static str> {
     })
 }
 
-/// The measured ratios; measured again as long as a busy machine may be to blame.
-fn settled() -> (f64, f64) {
-    let mut best = measured(false, ROUNDS);
-    for _ in 1..ATTEMPTS {
-        if best.1 <= LIMIT {
-            break;
-        }
-        let again = measured(false, ROUNDS);
-        if again.1 < best.1 {
-            best = again;
-        }
+/// The measured ratios; measured again as long as a busy machine may be to blame. All of them.
+fn settled() -> Vec<(f64, f64)> {
+    let mut all = Vec::new();
+    while all.len() < ATTEMPTS && all.last().is_none_or(|last: &(f64, f64)| last.1 > LIMIT) {
+        all.push(measured(false, ROUNDS));
     }
-    best
+    all
 }
 
 /// The wait for the lock of a quiet manager and of one with a slow commit, taken in turn: the medians of

@@ -10,6 +10,7 @@
 mod commits;
 mod ops;
 mod plain;
+mod planted;
 mod sequential;
 mod struck;
 mod thing;
@@ -36,6 +37,9 @@ const CASES: u64 = 16;
 
 /// Stories with faults in an ordinary run.
 const FAULTY_CASES: u64 = 8;
+
+/// A long run tells how far it is after so many.
+const TELL: u64 = 25;
 
 /// Where the seeds of failed stories are kept.
 const REGRESSIONS: &str = concat!(
@@ -126,7 +130,7 @@ fn play_many(
     cases: u64,
 ) -> u64 {
     let (number, cases) = seeds::of_this_run(cases);
-    let struck = Cell::new(0);
+    let (struck, played) = (Cell::new(0), Cell::new(0_u64));
     let persistence = FileFailurePersistence::Direct(regressions);
     let config = Config {
         cases: cases.try_into().unwrap(),
@@ -137,6 +141,14 @@ fn play_many(
     let mut runner = TestRunner::new_with_rng(config, seed(number));
     let outcome = runner.run(stories, |story| {
         struck.set(struck.get() + play_on_all(&story)?);
+        played.set(played.get() + 1);
+        if played.get().is_multiple_of(TELL) {
+            println!(
+                "{} stories, {} steps met a fault",
+                played.get(),
+                struck.get()
+            );
+        }
         Ok(())
     });
     if let Err(error) = outcome {

@@ -17,10 +17,12 @@ use planbox::error::CommitError;
 use planbox::faults::Wrong;
 use planbox::{Explain, PlanState};
 
-/// A failure names its plan; of a participant also the resource, the step and a path.
+/// A failure names its plan; of a participant also the resource, the step and a path, but for a value
+/// that went with its process: it was nowhere.
 fn is_told<E: Explain>(error: &E, plan: &planbox::PlanId) -> Run {
+    let nowhere = error.code() == "value-elsewhere";
     let is_whole = match error.resource() {
-        Some(_) => error.stage().is_some() && error.path().is_some(),
+        Some(_) => error.stage().is_some() && (error.path().is_some() || nowhere),
         None => error.path().is_some() || error.stage().is_some(),
     };
     let whose = error.plan() == Some(plan);
