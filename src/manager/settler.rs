@@ -79,6 +79,8 @@ impl Settler {
     }
 }
 
+/// A plan may be forgotten and begin anew before its turn comes: the taking tells which life it has,
+/// and a plan that is open is not settled.
 fn work_off(manager: &SandboxManager) {
     while let Some(slot) = manager.inner.settler.next() {
         let taking = Taking {
