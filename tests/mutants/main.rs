@@ -186,6 +186,7 @@ fn trials(scope: &Scope, copy: &Path, build: &mut Build<'_>) -> BTreeMap<u32, En
                 binary,
                 filters,
                 threads,
+                doubts: caught == End::Integration,
                 copy,
             };
             let (count, time) = tests.control();
