@@ -109,7 +109,7 @@ fn run(scope: &Scope, copy: &Path, report: &Path) -> Vec<(Mutant, End)> {
     let mut behind = switched.clone();
     behind.extend(planted.iter().map(|(number, mutant)| (*number, mutant)));
     let mut build = Build::new(copy, scope.profile, behind);
-    let mut ends = trials(scope, copy, &mut build);
+    let mut ends = trials(scope, (copy, report), &mut build);
     build.restore();
     ends.extend(alone::run(scope, copy, report, &alone));
     for (number, text) in build.refused() {
@@ -149,10 +149,17 @@ fn planted(scope: &Scope, switched: &BTreeMap<u32, &Mutant>) -> BTreeMap<u32, Mu
 }
 
 /// Runs the unit tests against all that compile, then the integration tests against what is left.
-fn trials(scope: &Scope, copy: &Path, build: &mut Build<'_>) -> BTreeMap<u32, End> {
+fn trials(
+    scope: &Scope,
+    (copy, report): (&Path, &Path),
+    build: &mut Build<'_>,
+) -> BTreeMap<u32, End> {
     let binary = |build: &mut Build<'_>, target: &str| {
         let started = Instant::now();
-        let binary = build.binary(target);
+        let built = build.binary(target);
+        // Whatever else is built meanwhile has the same name.
+        let binary = report.join(target.trim_start_matches('-'));
+        std::fs::copy(built, &binary).unwrap();
         println!(
             "mutants: {target} built in {} s",
             started.elapsed().as_secs()
@@ -186,6 +193,7 @@ fn trials(scope: &Scope, copy: &Path, build: &mut Build<'_>) -> BTreeMap<u32, En
                 binary,
                 filters,
                 threads,
+                doubts: caught == End::Integration,
                 copy,
             };
             let (count, time) = tests.control();

@@ -31,6 +31,8 @@ pub(crate) struct Tests<'a> {
     pub(crate) filters: &'a [&'a str],
     /// At the same time, in one process.
     pub(crate) threads: usize,
+    /// Programs are started: a hang has to come twice, since it may be the machine's.
+    pub(crate) doubts: bool,
     pub(crate) copy: &'a Path,
 }
 
@@ -42,6 +44,14 @@ enum Sign {
 impl Tests<'_> {
     /// Runs them with the switch at `number`, at most for `limit`; ends with the first that fails.
     pub(crate) fn run(&self, number: &str, limit: Duration) -> Verdict {
+        let first = self.once(number, limit);
+        if self.doubts && first == Verdict::Hung {
+            return self.once(number, limit);
+        }
+        first
+    }
+
+    fn once(&self, number: &str, limit: Duration) -> Verdict {
         let home = tempfile::tempdir().unwrap();
         let mut child = self.command(number, home.path()).spawn().unwrap();
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
