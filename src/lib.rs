@@ -108,7 +108,7 @@ pub use state::{IllegalMove, JobState, PlanEvent, PlanState};
 /// Mechanisms that a negative control takes out of a debug build.
 #[doc(hidden)]
 #[cfg(not(loom))]
-pub use plan::Without;
+pub use plan::{RegistryFault, Without};
 
 /// A journal in memory behind the writer of the durable one, and faults of that writer.
 #[doc(hidden)]

@@ -12,8 +12,10 @@
 //!    is set and the word is not 0.
 //! 4. A holder that leaves while others are queued makes the first of them the holder itself. The
 //!    gate is never free in between, so nobody overtakes the queue: who waits, waits for those
-//!    ahead of it and for the present holder, however fast others come back.
+//!    ahead of it and for the present holder, however fast others come back. A debug build notices
+//!    who does ([`Turns`]). A try queues never and overtakes nobody either: it takes what is free.
 
+use super::noticed::{Ticket, Turns, notice};
 use super::planted::{LockFault, Planted};
 use super::wait::{LockWait, millis};
 use super::who::Mark;
@@ -31,11 +33,15 @@ const LOOK: u64 = 1;
 /// explorer of schedules needs one round to see all that spinning can do.
 const SPIN_ROUNDS: u32 = if cfg!(any(shuttle, loom)) { 1 } else { 6 };
 
+/// What a debug build says if it notices that.
+const OVERTAKEN: &str = "overtaken: somebody who queued before still waits for the lock";
+
 #[derive(Debug)]
 pub(super) struct Gate {
     word: AtomicU64,
     /// Present only while somebody looks or waits.
     crowd: Mutex<Option<Box<Crowd>>>,
+    turns: Turns,
     planted: Planted,
 }
 
@@ -49,6 +55,7 @@ struct Crowd {
 #[derive(Debug)]
 struct Waiter {
     mark: Mark,
+    ticket: Ticket,
     /// Set under the latch by the holder that leaves.
     is_holder: AtomicBool,
     turn: Condvar,
@@ -78,6 +85,7 @@ impl Gate {
         Self {
             word: AtomicU64::new(0),
             crowd: Mutex::new(Rank::Core, "wait queue", None),
+            turns: Turns::default(),
             planted,
         }
     }
@@ -125,6 +133,17 @@ impl Gate {
 
     #[inline]
     fn grab(&self, mark: Mark) -> bool {
+        let ahead = self.turns.first();
+        let taken = self.swap_in(mark);
+        if taken && self.turns.is_first(ahead) {
+            self.leave(mark);
+            notice(OVERTAKEN);
+        }
+        taken
+    }
+
+    #[inline]
+    fn swap_in(&self, mark: Mark) -> bool {
         let taking = self.or_weak(LockFault::WeakTake, Ordering::Acquire);
         self.word
             .compare_exchange(0, mark.word(), taking, Ordering::Relaxed)
@@ -217,6 +236,7 @@ impl Gate {
         let deadline = wait.deadline();
         let waiter = Arc::new(Waiter {
             mark,
+            ticket: self.turns.come(),
             is_holder: AtomicBool::new(false),
             turn: Condvar::new(),
         });
@@ -236,6 +256,7 @@ impl Gate {
                 break;
             }
         }
+        self.turns.go(waiter.ticket);
         if let Some(crowd) = crowd.as_mut()
             && !self.planted.is(LockFault::GhostWaiter)
         {
@@ -248,9 +269,10 @@ impl Gate {
 
     /// The waiter takes a gate that was left free, if that fault is planted.
     fn barges(&self, waiter: &Arc<Waiter>, crowd: &mut Option<Box<Crowd>>) -> bool {
-        if !self.planted.is(LockFault::Barging) || !self.grab(waiter.mark) {
+        if !self.planted.is(LockFault::Barging) || !self.swap_in(waiter.mark) {
             return false;
         }
+        self.turns.go(waiter.ticket);
         if let Some(crowd) = crowd {
             crowd.queue.retain(|other| !Arc::ptr_eq(other, waiter));
         }
@@ -280,6 +302,7 @@ impl Gate {
                 return;
             }
         }
+        let passes = self.turns.go(next.ticket);
         next.is_holder.store(true, Ordering::Relaxed);
         if self.planted.is(LockFault::OpenHandOver) {
             // Free for a moment: whoever comes now is in as well.
@@ -293,6 +316,9 @@ impl Gate {
             next.turn.notify_one();
         }
         drop(crowd);
+        if passes {
+            notice(OVERTAKEN);
+        }
     }
 }
 
@@ -369,6 +395,21 @@ mod tests {
             worst, 1,
             "the hold that was there when the victim came, and no other"
         );
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn a_debug_build_notices_who_overtakes_the_queue() {
+        let gate = Gate::new(Planted::default());
+        let me = mark("me");
+        let queued = gate.turns.come();
+        let overtake = || gate.take(me, LockWait::Block).is_ok();
+        let noticed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(overtake));
+        assert!(noticed.is_err());
+        assert_eq!(gate.seen(), None, "it is free again");
+        gate.turns.go(queued);
+        assert!(overtake());
+        gate.leave(me);
     }
 
     #[test]

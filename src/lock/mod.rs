@@ -24,6 +24,7 @@
 
 mod gate;
 mod lease;
+mod noticed;
 mod planted;
 mod table;
 mod wait;

@@ -270,6 +270,21 @@ impl SandboxManager {
         }
     }
 
+    /// Answers as [`SandboxManager::stats`] when all is settled, for as long as the manager lives, and
+    /// does not keep it alive: for tests that look at what is left.
+    #[doc(hidden)]
+    #[cfg(debug_assertions)]
+    pub fn onlooker(&self) -> impl Fn() -> Option<Stats> + Send + 'static {
+        let inner = Arc::downgrade(&self.inner);
+        move || {
+            let manager = Self {
+                inner: inner.upgrade()?,
+            };
+            manager.settle();
+            Some(manager.stats())
+        }
+    }
+
     fn take(
         &self,
         plan: &PlanId,
@@ -435,13 +450,9 @@ impl Checkout {
 
 impl Drop for Checkout {
     fn drop(&mut self) {
-        let Some(mut locked) = self.locked.take() else {
-            return;
-        };
-        if let Some(body) = locked.check_out_body() {
-            self.manager.inner.registry.check_in(&locked, body);
+        if let Some(locked) = self.locked.take() {
+            self.manager.inner.registry.bring_home(locked);
         }
-        locked.release();
     }
 }
 

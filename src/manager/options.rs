@@ -126,6 +126,19 @@ impl ManagerBuilder {
         self.build(Arc::clone(&services.journal), places, None)
     }
 
+    /// As [`in_memory_beside`](Self::in_memory_beside), with the leases that keep processes apart in
+    /// the directory `leases`. Only those who have them see each other.
+    #[doc(hidden)]
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn in_memory_leased(self, other: &SandboxManager, leases: &Path) -> SandboxManager {
+        let services = other.services();
+        let base = services.places.base().to_owned();
+        let places = Places::new(base, services.places.store().to_owned());
+        let leases = (leases.to_owned(), leases.to_owned());
+        self.build(Arc::clone(&services.journal), places, Some(leases))
+    }
+
     pub(super) fn build(
         self,
         journal: Arc<dyn JournalStore>,
@@ -150,7 +163,7 @@ impl ManagerBuilder {
         };
         let inner = Inner {
             services: Arc::new(services),
-            registry: Registry::new(),
+            registry: Registry::new(self.without.registry),
             settler: Settler::new(),
             jobs,
             wait: self.wait,

@@ -5,8 +5,8 @@
 //! nothing can touch a plan's sandboxes without its lock, and no lock is held while they work.
 
 use crate::id::PlanId;
-use crate::plan::{Body, Locked};
-use crate::sync::{Mutex, Rank, RwLock};
+use crate::plan::{Body, Locked, RegistryFault};
+use crate::sync::{Mutex, Rank, RwLock, stage};
 use std::collections::HashMap;
 
 /// Plan id -> the live sandboxes of the plan.
@@ -15,12 +15,14 @@ pub(super) struct Registry {
     /// The mutex is never locked: it only says that a body moves between threads but is never
     /// shared by two.
     plans: RwLock<HashMap<PlanId, Mutex<Body>>>,
+    fault: Option<RegistryFault>,
 }
 
 impl Registry {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(fault: Option<RegistryFault>) -> Self {
         Self {
             plans: RwLock::new(Rank::Registry, "registry", HashMap::new()),
+            fault,
         }
     }
 
@@ -32,11 +34,34 @@ impl Registry {
             .map(Mutex::into_inner)
     }
 
-    /// Moves the body of a plan in. That the plan is still locked is in the type.
-    pub(super) fn check_in(&self, plan: &Locked, body: Body) {
-        let plan = plan.plan();
+    /// Brings what the manager keeps of a plan home, and then lets the plan go.
+    pub(super) fn bring_home(&self, mut plan: Locked) {
+        let id = plan.plan().clone();
+        let over = self.fault == Some(RegistryFault::NoRemoval);
+        let body = plan.check_out_body().or(over.then(Body::default));
+        if self.fault == Some(RegistryFault::LateReturn) {
+            plan.release();
+            stage("registry.late");
+            self.check_in(&id, body);
+            return;
+        }
+        self.check_in(&id, body);
+        plan.release();
+    }
+
+    /// Moves a body in. Its plan is still locked.
+    fn check_in(&self, plan: &PlanId, body: Option<Body>) {
+        let Some(body) = body else { return };
         let body = Mutex::new(Rank::Leaf, "body", body);
-        let before = self.plans.write().insert(plan.clone(), body);
+        let before = if self.fault == Some(RegistryFault::TwoSteps) {
+            let mut all = std::mem::take(&mut *self.plans.write());
+            stage("registry.between");
+            let before = all.insert(plan.clone(), body);
+            *self.plans.write() = all;
+            before
+        } else {
+            self.plans.write().insert(plan.clone(), body)
+        };
         assert!(
             before.is_none(),
             "two bodies of plan {plan}: it was worked on without its lock"

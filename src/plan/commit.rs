@@ -211,10 +211,14 @@ impl Locked {
             }
             return Err(error);
         }
-        if let Some(marker) = &marker {
+        let late = self.services.without.marker_order;
+        if let Some(marker) = marker.as_ref().filter(|_| !late) {
             self.ask_marker(marker, &ready)?;
         }
         let receipt = self.apply_decided(&ready, body, marker.as_ref())?;
+        if let Some(marker) = marker.as_ref().filter(|_| late) {
+            self.ask_marker(marker, &ready)?;
+        }
         drop(locks);
         Ok(receipt)
     }

@@ -64,7 +64,12 @@ impl Locked {
             return Ok(());
         };
         tracing::warn!(plan.id = %self.plan, resource = %marker, %error, "marker.commit failed");
-        match self.probe(marker, &redo, &stamp) {
+        let asked = if self.services.without.marker_question {
+            Ok(false)
+        } else {
+            self.probe(marker, &redo, &stamp)
+        };
+        match asked {
             Ok(true) => Ok(()),
             Ok(false) => {
                 self.back_to_work(PlanEvent::FoundUndecided, "marker-refused")?;

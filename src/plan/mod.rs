@@ -82,10 +82,30 @@ pub struct Without {
     pub fencing: bool,
     /// No decision in the journal: apply begins with nothing to recover from.
     pub decision: bool,
+    /// A marker resource is asked last, when the others have applied.
+    pub marker_order: bool,
+    /// A marker resource whose answer was lost is not asked again.
+    pub marker_question: bool,
     /// No take-back: what a failed commit has applied stays.
     pub take_back: bool,
+    /// No record that a decided plan is taken back.
+    pub take_back_record: bool,
     /// A fault in the table of plan locks.
     pub lock_table: Option<LockFault>,
+    /// A fault in the registry of live plans.
+    pub registry: Option<RegistryFault>,
+}
+
+/// A fault of the registry of live plans. A release build cannot plant any.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistryFault {
+    /// The sandboxes of a plan come home after its lock was let go.
+    LateReturn,
+    /// They are looked up and put back by two steps, and the map of all plans is gone between them.
+    TwoSteps,
+    /// A plan that is over keeps its entry.
+    NoRemoval,
 }
 
 impl Without {

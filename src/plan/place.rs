@@ -223,7 +223,7 @@ mod tests {
         let place = places.fresh((&plan, 1), Epoch(7), &name);
         places.make(&place).expect("is made");
         let dir = places.plan_dir(&plan);
-        let none = std::fs::Permissions::from_mode(0);
+        let none = std::fs::Permissions::from_mode(0o0);
         std::fs::set_permissions(&dir, none).expect("is ours");
         places.remove_plan(&plan, 1).expect("is removed");
         assert!(!places.has_plan(&plan));

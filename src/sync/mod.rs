@@ -76,6 +76,16 @@ pub(crate) mod global {
     pub(crate) use super::latch::Mutex;
 }
 
+/// For what watches the locks themselves: neither an explorer nor the witness sees it.
+#[cfg(all(debug_assertions, not(loom)))]
+pub(crate) mod unseen {
+    #[expect(
+        clippy::disallowed_types,
+        reason = "what watches the locks cannot be one of them"
+    )]
+    pub(crate) use parking_lot::Mutex;
+}
+
 /// A place where another thread may come in although no latch of this crate is there. A schedule
 /// explorer switches threads here; otherwise it is nothing.
 #[doc(hidden)]

@@ -111,11 +111,8 @@ impl Case {
         controls: &'static [Control],
     ) -> Self {
         Self {
-            name,
-            body,
-            depth,
             weight: 4,
-            controls,
+            ..Self::heavy(name, depth, body, controls)
         }
     }
 

@@ -167,7 +167,7 @@ fn run<S: Scheduler + Send + 'static>(
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             Runner::new(scheduler, config(quiet)).run(move || {
                 counted.fetch_add(1, Ordering::Relaxed);
-                if let Err(wrong) = body() {
+                if let Err(wrong) = crate::world::to_the_end(body) {
                     std::panic::panic_any(wrong);
                 }
             })

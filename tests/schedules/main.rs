@@ -52,6 +52,8 @@ fn main() {
 fn kind_of(text: &str) -> &'static str {
     let words = [
         ("two bodies", "two bodies"),
+        ("two holders", "two holders"),
+        ("overtaken:", "overtaken"),
         ("deadlock", "deadlock"),
         ("lock order:", "order of locks"),
     ];

@@ -4,7 +4,7 @@
 use crate::case::{Explored, Stop, Verdict, Wrong};
 use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Condvar, Mutex};
@@ -110,7 +110,7 @@ pub(crate) fn repeat(
 fn once(body: fn() -> Verdict, patience: Duration) -> Option<Wrong> {
     let (tell, told) = channel();
     let running = std::thread::spawn(move || {
-        let outcome = match catch_unwind(AssertUnwindSafe(body)) {
+        let outcome = match catch_unwind(|| crate::world::to_the_end(body)) {
             Ok(verdict) => verdict.err(),
             Err(panic) => Some(classify(panic.as_ref())),
         };

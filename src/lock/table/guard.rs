@@ -137,7 +137,7 @@ impl<K: Key> KeyGuard<K> {
 impl<K: Key> Drop for KeyGuard<K> {
     #[inline]
     fn drop(&mut self) {
-        self.slot.gate.leave(self.mark);
+        self.slot.leave(self.mark);
     }
 }
 
@@ -173,7 +173,7 @@ impl<K: Key> Entered<'_, K> {
 impl<K: Key> Drop for Entered<'_, K> {
     #[inline]
     fn drop(&mut self) {
-        self.slot.gate.leave(self.mark);
+        self.slot.leave(self.mark);
     }
 }
 

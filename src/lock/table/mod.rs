@@ -15,6 +15,7 @@
 
 use crate::error::{Holder, LockError};
 use crate::lock::gate::{Gate, Refusal, Seen};
+use crate::lock::noticed::{Sole, notice};
 use crate::lock::planted::{LockFault, Planted};
 use crate::lock::wait::LockWait;
 use crate::lock::who::{self, Mark};
@@ -48,6 +49,7 @@ pub struct LockTable<K: Key> {
 struct Shared<K: Key> {
     rank: Rank,
     slots: Shards<K, Weak<Slot<K>>>,
+    sole: Sole<K>,
     planted: Planted,
     #[cfg(test)]
     faults: tests::Faults,
@@ -207,9 +209,22 @@ impl<K: Key> Slot<K> {
         let held = witness::enter_keyed(rank, &self.key, rank.row().name);
         let mark = who::mark(operation);
         match self.gate.take(mark, wait) {
-            Ok(()) => Ok((mark, held)),
+            Ok(()) => {
+                if !self.shared.sole.enter(&self.key) {
+                    self.gate.leave(mark);
+                    notice("two holders of one key at the same time");
+                }
+                Ok((mark, held))
+            }
             Err(refusal) => Err(self.error(refusal)),
         }
+    }
+
+    /// Lets the lock go, which is held as `mark`.
+    #[inline]
+    fn leave(&self, mark: Mark) {
+        self.shared.sole.leave(&self.key);
+        self.gate.leave(mark);
     }
 
     #[cold]
@@ -257,6 +272,7 @@ impl<K: Key> LockTable<K> {
             shared: Arc::new(Shared {
                 rank,
                 slots: Shards::new(),
+                sole: Sole::default(),
                 planted,
                 #[cfg(test)]
                 faults: tests::Faults::default(),

@@ -1,8 +1,14 @@
 //! Threads that the explorer schedules.
 
 use std::io;
+use std::time::Duration;
 
-pub use shuttle::thread::{JoinHandle, Scope, ScopedJoinHandle, current, scope, sleep};
+pub use shuttle::thread::{JoinHandle, Scope, ScopedJoinHandle, current, scope};
+
+/// Lets others go first: no time passes here, and who asks again and again must not keep them waiting.
+pub fn sleep(_time: Duration) {
+    shuttle::thread::yield_now();
+}
 
 /// Starts a thread named `name`.
 ///

@@ -11,6 +11,7 @@ use planbox::sandbox::{
 use planbox::{Conflict, Fault, ParticipantError, ResourceKey, ResourceName};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 type Hook = Arc<dyn Fn(&str, &str) -> Outcome<()> + Send + Sync>;
@@ -19,9 +20,14 @@ type Hook = Arc<dyn Fn(&str, &str) -> Outcome<()> + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct World {
     real: Mutex<BTreeMap<String, u64>>,
-    calls: Mutex<Vec<(String, String)>>,
+    /// Every step of every participant so far: its name, and whose it was.
+    pub(crate) calls: Mutex<Vec<(String, String)>>,
     hook: Mutex<Option<Hook>>,
     guards: Mutex<BTreeMap<String, (ResourceKey, bool)>>,
+    /// What plans add to a number, if it is not 1; none if their work is lost.
+    pub(crate) work: Mutex<BTreeMap<String, Option<u64>>>,
+    /// A seal is never compared with the work that is there: for a control.
+    pub(crate) trusts: AtomicBool,
 }
 
 impl std::fmt::Debug for World {
@@ -52,6 +58,16 @@ impl World {
     pub(crate) fn guard(&self, id: &str, key: ResourceKey, shared: bool) {
         let mut guards = self.guards.lock().unwrap();
         guards.insert(id.to_owned(), (key, shared));
+    }
+
+    /// The work that is there, if a seal may stand on it.
+    fn sealable(&self, id: &str, sealed: Option<u64>) -> Option<u64> {
+        let found = self.work.lock().unwrap().get(id).copied();
+        let found = found.unwrap_or(Some(1));
+        if self.trusts.load(Ordering::SeqCst) {
+            return found.or(Some(0));
+        }
+        found.filter(|found| sealed.is_none_or(|sealed| sealed == *found))
     }
 
     fn reals(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
@@ -117,7 +133,7 @@ impl Scripted {
         ScriptedSandbox {
             id: self.id.clone(),
             base,
-            sealed: false,
+            sealed: None,
             volatile: self.volatile,
             marker: self.marker,
             identity: Identity {
@@ -169,10 +185,13 @@ impl Kind for ScriptedKind {
     fn reopen(&self, record: &str, _place: &Place) -> Outcome<Box<dyn Sandbox>> {
         self.0.pass("reopen", record)?;
         let (id, base) = record.split_once('=').unwrap();
+        let (base, sealed) = base
+            .split_once('+')
+            .map_or((base, None), |(base, sealed)| (base, Some(sealed)));
         let mut scripted = Scripted::new(&self.0, id);
         scripted.marker = base.contains('!');
-        let mut sandbox = scripted.sandbox(base.trim_end_matches(['!', '+']).parse().unwrap());
-        sandbox.sealed = base.contains('+');
+        let mut sandbox = scripted.sandbox(base.trim_end_matches('!').parse().unwrap());
+        sandbox.sealed = sealed.map(|sealed| sealed.parse().unwrap_or(1));
         Ok(Box::new(sandbox))
     }
 }
@@ -181,7 +200,8 @@ impl Kind for ScriptedKind {
 struct ScriptedSandbox {
     id: String,
     base: u64,
-    sealed: bool,
+    /// What is added, from the seal on.
+    sealed: Option<u64>,
     volatile: bool,
     marker: bool,
     identity: Identity,
@@ -198,7 +218,8 @@ impl ScriptedSandbox {
     }
 
     fn redo(&self) -> Redo {
-        Redo(format!("{}>{}", self.base, self.base + 1))
+        let added = self.sealed.unwrap_or(1);
+        Redo(format!("{}>{}", self.base, self.base + added))
     }
 }
 
@@ -229,7 +250,11 @@ impl Sandbox for ScriptedSandbox {
 
     fn record(&self) -> String {
         let mark = if self.marker { "!" } else { "" };
-        let seal = if self.sealed { "+" } else { "" };
+        let seal = match self.sealed {
+            None => String::new(),
+            Some(1) => "+".to_owned(),
+            Some(added) => format!("+{added}"),
+        };
         format!("{}={}{mark}{seal}", self.id, self.base)
     }
 
@@ -240,7 +265,10 @@ impl Sandbox for ScriptedSandbox {
 
     fn seal(&mut self, _work: &Work<'_>) -> Outcome<Sealed> {
         self.world.pass("seal", &self.id)?;
-        self.sealed = true;
+        let sealed = self.world.sealable(&self.id, self.sealed);
+        let lost =
+            || ParticipantError::new(Fault::Lost, "the work is gone, or not what was sealed");
+        self.sealed = Some(sealed.ok_or_else(lost)?);
         Ok(Sealed {
             changes: self.changes(),
             digest: self.record(),
@@ -248,7 +276,7 @@ impl Sandbox for ScriptedSandbox {
     }
 
     fn unseal(&mut self) -> Outcome<()> {
-        self.sealed = false;
+        self.sealed = None;
         self.world.pass("unseal", &self.id)
     }
 
@@ -265,7 +293,10 @@ impl Sandbox for ScriptedSandbox {
 
     fn prepare(&mut self, _work: &Work<'_>) -> Outcome<Vote> {
         self.world.pass("prepare", &self.id)?;
-        assert!(self.sealed, "prepare comes after seal");
+        assert!(self.sealed.is_some(), "prepare comes after seal");
+        if self.sealed == Some(0) {
+            return Ok(Vote::ReadOnly);
+        }
         let now = self.world.real(&self.id);
         if now != self.base {
             let conflict = Conflict::new(

@@ -1,14 +1,15 @@
 //! `commit_all` against everything that may come at the same time.
 
-use super::{UNLOCKED, no_plan_lock};
+use super::{LATE_RETURN, UNLOCKED, late_return, no_plan_lock};
 use crate::case::{Case, Control, Depth, Verdict, check, stop};
 use crate::scripted::{Scripted, World};
-use crate::world::{Without, nothing_left, open, opened, plan, stage};
+use crate::world::{Without, open, opened, plan, stage};
 use planbox::error::CommitError;
 use planbox::lock::LockFault;
 use planbox::sync::thread;
 use planbox::{
-    CommitOptions, Explain as _, GcOptions, LockWait, PlanState, Receipt, SandboxManager,
+    CommitOptions, Explain as _, GcOptions, LockWait, PlanState, Receipt, RegistryFault,
+    SandboxManager,
 };
 use std::time::Duration;
 
@@ -37,6 +38,11 @@ pub(crate) const CASES: &[Case] = &[
                 UNLOCKED,
             )
             .stops(&[stop("opened", ""), stop("slot.insert", "slot.insert")]),
+            Control::new(
+                "the removal of a plan that is over from the registry",
+                || commits(2, 1, Without::Registry(RegistryFault::NoRemoval)),
+                &["left"],
+            ),
         ],
     ),
     Case::heavy(
@@ -49,13 +55,23 @@ pub(crate) const CASES: &[Case] = &[
         "commit, commit, commit",
         Depth::No,
         || commits(3, 1, Without::Nothing),
-        &[no_plan_lock(|| commits(3, 1, Without::PlanLock))],
+        &[
+            no_plan_lock(|| commits(3, 1, Without::PlanLock)),
+            Control::new(
+                "the order of those who wait for the plan",
+                || commits(3, 1, Without::Table(LockFault::LastFirst)),
+                &["overtaken"],
+            ),
+        ],
     ),
     Case::heavy(
         "commit, open",
         Depth::Preemptions(2),
         || against_open(Without::Nothing),
-        &[no_plan_lock(|| against_open(Without::PlanLock))],
+        &[
+            no_plan_lock(|| against_open(Without::PlanLock)),
+            late_return(|| against_open(LATE_RETURN)),
+        ],
     ),
     Case::heavy(
         "commit, rollback",
@@ -151,8 +167,7 @@ fn commits(threads: usize, sandboxes: usize, without: Without) -> Verdict {
             .collect();
         running.into_iter().map(|one| ended(one.join())).collect()
     });
-    once(&world, sandboxes, &results, &[])?;
-    nothing_left(&manager)
+    once(&world, sandboxes, &results, &[])
 }
 
 /// A sandbox that is added in the window:
@@ -178,8 +193,7 @@ fn against_open(without: Without) -> Verdict {
     check(receipt.is_err() || named == sandboxes, "missed", || {
         format!("{named} in the receipt, {sandboxes} opened")
     })?;
-    once(&world, sandboxes, &[receipt], &[])?;
-    nothing_left(&manager)
+    once(&world, sandboxes, &[receipt], &[])
 }
 
 /// A plan that is committed while it is cancelled:
@@ -204,8 +218,7 @@ fn against_rollback(without: Without) -> Verdict {
     let real = usize::try_from(world.real("p-0")).unwrap();
     check(real == usize::from(receipt.is_ok()), "half", || {
         format!("{real} after {receipt:?}")
-    })?;
-    nothing_left(&manager)
+    })
 }
 
 /// A sweep that looks at a plan that is being committed:
@@ -231,8 +244,7 @@ fn against_gc(without: Without) -> Verdict {
     let applied = world.count("applied");
     check(applied == usize::from(receipt.is_ok()), "half", || {
         format!("{applied} applied, {receipt:?}")
-    })?;
-    nothing_left(&manager)
+    })
 }
 
 /// A wait that runs out:
@@ -249,8 +261,7 @@ fn impatient(wait: LockWait, without: Without) -> Verdict {
         || manager.commit_all(&plan("p")),
         || manager.commit_all_with(&plan("p"), &options),
     );
-    once(&world, 1, &[one, other], &["busy", "lock-timeout"])?;
-    nothing_left(&manager)
+    once(&world, 1, &[one, other], &["busy", "lock-timeout"])
 }
 
 /// A reader that asks what it may believe of what it sees:
@@ -280,8 +291,7 @@ fn against_status(without: Without) -> Verdict {
     let late = open_late(&manager, &world);
     check(late, "refused", || {
         "a plan that is over took a sandbox".to_owned()
-    })?;
-    nothing_left(&manager)
+    })
 }
 
 /// True if other plans go on and this one takes nothing any more.

@@ -5,7 +5,7 @@ use super::commit::{Committed, both, ended, once};
 use super::no_plan_lock;
 use crate::case::{Case, Control, Depth, Verdict, check};
 use crate::scripted::{Scripted, World};
-use crate::world::{Without, builder, nothing_left, opened, pass, plan};
+use crate::world::{Without, beside, looked_again, opened, pass, plan};
 use planbox::sync::thread;
 use planbox::{Explain as _, Fault, ParticipantError, PlanState};
 use std::panic::resume_unwind;
@@ -78,8 +78,7 @@ fn faulty(at: &'static str, panics: bool, without: Without) -> Verdict {
     let (one, other) = both(commit, commit);
     let failed = usize::from(one.is_err()) + usize::from(other.is_err());
     check(failed == 1, "half", || format!("{one:?}, {other:?}"))?;
-    once(&world, 1, &[one, other], &["denied", "panicked"])?;
-    nothing_left(&manager)
+    once(&world, 1, &[one, other], &["denied", "panicked"])
 }
 
 /// The last handle goes while the plan is committed:
@@ -121,7 +120,7 @@ fn dropped(without: Without) -> Verdict {
 /// ```
 fn superseded(without: Without) -> Verdict {
     let (world, one) = opened(1, without);
-    let other = builder(&world, without).in_memory_beside(&one);
+    let other = beside(&one, &world, without);
     let results: [Committed; 2] = both(
         || one.commit_all(&plan("p")),
         || other.commit_all(&plan("p")),
@@ -145,7 +144,9 @@ fn superseded(without: Without) -> Verdict {
         PlanState::Open => real == 0,
         state => real == 1 && state.is_committed(),
     };
-    check(whole, "half", || format!("{state}, {real}, {results:?}"))
+    check(whole, "half", || format!("{state}, {real}, {results:?}"))?;
+    looked_again(&[&one, &other]);
+    Ok(())
 }
 
 /// A participant that calls the manager back:
@@ -180,7 +181,7 @@ fn called_back(from_elsewhere: bool) -> Verdict {
     once(&world, 1, &[one, other], &[])?;
     // The hook holds a handle on the manager, and the world holds the hook.
     world.hook(|_, _| Ok(()));
-    nothing_left(&manager)
+    Ok(())
 }
 
 /// A world with one more thing in it, for those who open it by name.

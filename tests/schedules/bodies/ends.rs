@@ -3,24 +3,27 @@
 use super::commit::{both, ended};
 use super::commit_ends::scripted;
 use super::no_plan_lock;
-use crate::case::{Case, Control, Depth, Verdict, check};
-use crate::world::{Without, builder, ended_plan, nothing_left, opened, plan};
+use crate::case::{Case, Control, Depth, Stop, Verdict, check, stop};
+use crate::world::{Without, beside, ended_plan, looked_again, opened, plan};
 use planbox::sync::thread;
 use planbox::{Explain as _, GcOptions};
 use std::time::Duration;
+
+/// The plan ends while its newcomer is being made.
+const ENDS_MEANWHILE: &[Stop] = &[stop("opened", ""), stop("open", "discard")];
 
 pub(crate) const CASES: &[Case] = &[
     Case::heavy(
         "open, rollback",
         Depth::Preemptions(2),
         || open_or_end(false, Without::Nothing),
-        &[no_plan_lock(|| open_or_end(false, Without::PlanLock))],
+        &[no_plan_lock(|| open_or_end(false, Without::PlanLock)).stops(ENDS_MEANWHILE)],
     ),
     Case::heavy(
         "open, gc",
         Depth::Preemptions(2),
         || open_or_end(true, Without::Nothing),
-        &[no_plan_lock(|| open_or_end(true, Without::PlanLock))],
+        &[no_plan_lock(|| open_or_end(true, Without::PlanLock)).stops(ENDS_MEANWHILE)],
     ),
     Case::heavy(
         "commit, open, rollback, gc at once",
@@ -72,8 +75,7 @@ fn open_or_end(idle: bool, without: Without) -> Verdict {
     let (views, gone) = (world.count("open"), world.count("discard"));
     check(views == gone, "left", || {
         format!("{views} views, {gone} discarded")
-    })?;
-    nothing_left(&manager)
+    })
 }
 
 /// Everything at once on one plan: the first that decides wins, the others find that it did.
@@ -111,8 +113,7 @@ fn all_at_once(without: Without) -> Verdict {
     check(real == usize::from(receipt.is_ok()), "half", || {
         format!("{real} after {receipt:?}")
     })?;
-    ended_plan(&manager, "p")?;
-    nothing_left(&manager)
+    ended_plan(&manager, "p")
 }
 
 /// Two processes of which one does not know that its plan has ended, and that the id lives again
@@ -124,7 +125,7 @@ fn all_at_once(without: Without) -> Verdict {
 /// ```
 fn used_again(without: Without) -> Verdict {
     let (world, one) = opened(1, without);
-    let other = builder(&world, without).in_memory_beside(&one);
+    let other = beside(&one, &world, without);
     let options = GcOptions::default().forget_ended(Duration::ZERO);
     let again = || {
         let gone = other.rollback_all(&plan("p")).is_ok();
@@ -140,7 +141,10 @@ fn used_again(without: Without) -> Verdict {
     };
     let (receipt, lives) = both(|| one.commit_all(&plan("p")), again);
     one.settle();
-    let Some(begun) = lives else { return Ok(()) };
+    let Some(begun) = lives else {
+        looked_again(&[&one, &other]);
+        return Ok(());
+    };
     // An executor that took the plan in its second life commits that, and is no zombie.
     let late = receipt
         .as_ref()
@@ -160,5 +164,6 @@ fn used_again(without: Without) -> Verdict {
     other.settle();
     let real = world.real("p-0");
     check(real == 1, "twice", || format!("{real} in the end"))?;
+    looked_again(&[&one, &other]);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The ends of jobs, and what comes after them.
 
 use super::commit::{both, ended};
-use super::jobs::{begun, excused, job, read, store, unlocked};
+use super::jobs::{begun, excused, job, read, store};
 use crate::case::{Verdict, Wrong, check};
 use crate::world::stage;
 use planbox::error::JobError;
@@ -41,8 +41,7 @@ pub(super) fn appends(fault: Option<JobFault>) -> Verdict {
     let lines = last.log.len();
     check(lines == usize::from(line.is_ok()), "lost", || {
         format!("{line:?}, {lines} lines")
-    })?;
-    unlocked(&jobs)
+    })
 }
 
 /// Three that want to end one attempt; the first end stands:
@@ -84,8 +83,7 @@ pub(super) fn ends(fault: Option<JobFault>) -> Verdict {
     })?;
     let late = owner.cancelled();
     excused(&late, &["job-over"])?;
-    check(late.is_err(), "both", || "it ended twice".to_owned())?;
-    unlocked(&jobs)
+    check(late.is_err(), "both", || "it ended twice".to_owned())
 }
 
 /// A thread of an old attempt that does not know that it is old:
@@ -124,8 +122,7 @@ pub(super) fn zombie(fault: Option<JobFault>) -> Verdict {
     let there = last.extra.contains_key("zombie");
     check(there == written.is_ok(), "zombie", || format!("{last:?}"))?;
     let done = new.complete("done");
-    check(done.is_ok(), "zombie", || format!("{done:?}"))?;
-    unlocked(&jobs)
+    check(done.is_ok(), "zombie", || format!("{done:?}"))
 }
 
 /// A job that is over and is removed while somebody writes to it:
@@ -154,8 +151,7 @@ pub(super) fn prunes(fault: Option<JobFault>) -> Verdict {
     })?;
     check(written.is_ok() || removed == 1, "lost", || {
         format!("{written:?}")
-    })?;
-    unlocked(&jobs)
+    })
 }
 
 /// The end of an attempt, and the lease that goes after it:
@@ -183,5 +179,5 @@ pub(super) fn readers(fault: Option<JobFault>) -> Verdict {
     };
     let (verdict, ()) = both(read, complete);
     verdict?;
-    unlocked(&jobs)
+    Ok(())
 }

