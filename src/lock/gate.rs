@@ -492,14 +492,16 @@ mod tests {
             let gate = &gate;
             let waiter = scope.spawn(move || {
                 let me = mark("wait");
-                gate.take(me, LockWait::For(Duration::from_secs(5)))?;
-                let found = (gate.seen().map(|seen| seen.mark == me), gate.queued());
+                let (watch, long) = (Stopwatch::start(), Duration::from_secs(5));
+                gate.take(me, LockWait::For(long))?;
+                let is_holder = gate.seen().is_some_and(|seen| seen.mark == me);
+                let found = (is_holder, gate.queued(), watch.elapsed() < long);
                 gate.leave(me);
                 Ok::<_, Refusal>(found)
             });
             until_queued(gate, 1);
             gate.leave(hold);
-            assert_eq!(waiter.join().expect("an answer"), Ok((Some(true), 0)));
+            assert_eq!(waiter.join().expect("an answer"), Ok((true, 0, true)));
         });
         assert_eq!(gate.seen(), None);
     }

@@ -156,10 +156,10 @@ fn trials(
 ) -> BTreeMap<u32, End> {
     let binary = |build: &mut Build<'_>, target: &str| {
         let started = Instant::now();
-        let built = build.binary(target);
+        let original = build.binary(target);
         // Whatever else is built meanwhile has the same name.
         let binary = report.join(target.trim_start_matches('-'));
-        std::fs::copy(built, &binary).unwrap();
+        std::fs::copy(original, &binary).unwrap();
         println!(
             "mutants: {target} built in {} s",
             started.elapsed().as_secs()
