@@ -83,9 +83,10 @@ impl Control {
 /// How a body is explored exhaustively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// Not at all: there are too many threads.
+    /// Not at all: there are too many threads, or none.
     No,
-    /// Every schedule with so many preemptions at the most.
+    /// Every schedule with so many preemptions at the most; a run that does not come to the end of
+    /// them fails. A long run goes one deeper, as far as it comes.
     Preemptions(usize),
 }
 

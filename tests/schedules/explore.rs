@@ -1,6 +1,6 @@
 //! Exploring schedules with shuttle.
 
-use crate::case::{Case, Depth, Explored, Verdict, Wrong};
+use crate::case::{Explored, Verdict, Wrong};
 use crate::exhaustive::Exhaustive;
 use shuttle::scheduler::{
     PctScheduler, RandomScheduler, ReplayScheduler, Scheduler, UrwRandomScheduler,
@@ -20,8 +20,10 @@ pub(crate) enum Strategy {
     Pct(usize),
     /// Every interleaving as likely as any other.
     Urw,
-    /// One after the other, to the end or to the cap: all that interrupt a thread so often at the most.
+    /// One after the other, to the end: all that interrupt a thread so often at the most.
     Exhaustive(usize),
+    /// The same, to the end or to the cap.
+    Deeper(usize),
 }
 
 /// The strategies that sample.
@@ -39,17 +41,10 @@ impl std::fmt::Display for Strategy {
             Self::Random => f.write_str("random"),
             Self::Pct(depth) => write!(f, "pct {depth}"),
             Self::Urw => f.write_str("urw"),
+            Self::Exhaustive(0) => f.write_str("all without a preemption"),
+            Self::Exhaustive(1) => f.write_str("all, 1 preemption"),
             Self::Exhaustive(most) => write!(f, "all, {most} preemptions"),
-        }
-    }
-}
-
-impl Strategy {
-    /// The exhaustive strategy of a body, if it has one.
-    pub(crate) fn exhaustive(case: &Case) -> Option<Self> {
-        match case.depth {
-            Depth::No => None,
-            Depth::Preemptions(most) => Some(Self::Exhaustive(most)),
+            Self::Deeper(most) => write!(f, "deeper, {most} preemptions"),
         }
     }
 }
@@ -111,7 +106,7 @@ pub(crate) fn explore(
             body,
             quiet,
         ),
-        Strategy::Exhaustive(most) => run(
+        Strategy::Exhaustive(most) | Strategy::Deeper(most) => run(
             Exhaustive::new(most, schedules, Arc::clone(&exhausted)),
             body,
             quiet,

@@ -103,7 +103,7 @@ fn judge(task: Task, explored: &Explored, remark: &str) -> (bool, String) {
         return (true, why.to_owned());
     }
     match (task.control, &explored.wrong) {
-        (None, None) => (true, remark.to_owned()),
+        (None, None) => (!task.way.is_cut_short(explored), remark.to_owned()),
         (None, Some(wrong)) => (false, format!("{}: {}", wrong.kind, wrong.text)),
         (Some(_), None) => (false, "the control passed".to_owned()),
         (Some(control), Some(wrong)) if control.kinds.contains(&wrong.kind) => {
@@ -124,13 +124,19 @@ use real::{Way, install_reports, replayed, tasks, workers};
 #[cfg(shuttle)]
 mod explored {
     use super::{Task, number};
-    use crate::case::{Case, Explored, Verdict};
+    use crate::case::{Case, Depth, Explored, Verdict};
     pub(super) use crate::explore::install_reports;
     use crate::explore::{SAMPLING, Strategy, explore, hunt, replay};
     use std::fmt;
 
     /// How many schedules of a control there are at the most: it has to fail long before.
     const CONTROL_MAX: usize = 40_000;
+
+    /// How many schedules an exhaustive search may have: a body with more is told a smaller depth.
+    const EXHAUSTIVE_MAX: usize = 40_000;
+
+    /// Sampled schedules of each body and strategy, if nothing else is said.
+    const SAMPLED: u64 = 100;
 
     /// A strategy and how many schedules it may take; none is the hunt for the fault of a control.
     #[derive(Debug, Clone, Copy)]
@@ -154,11 +160,16 @@ mod explored {
             };
             let explored = explore(body, strategy, (schedules, seed), false);
             let reach = match strategy {
-                Strategy::Exhaustive(_) if explored.exhausted => "exhausted",
-                Strategy::Exhaustive(_) => "stopped at the cap",
+                Strategy::Exhaustive(_) | Strategy::Deeper(_) if explored.exhausted => "exhausted",
+                Strategy::Exhaustive(_) | Strategy::Deeper(_) => "stopped at the cap",
                 _ => "",
             };
             (explored, reach.to_owned())
+        }
+
+        /// A search that has to come to its end has not.
+        pub(super) fn is_cut_short(self, explored: &Explored) -> bool {
+            matches!(self.0, Some((Strategy::Exhaustive(_), _))) && !explored.exhausted
         }
 
         /// Everything is run here.
@@ -173,10 +184,16 @@ mod explored {
     }
 
     pub(super) fn tasks(case: &'static Case) -> Vec<Task> {
-        let count = number("PLANBOX_SCHEDULES").unwrap_or(100);
-        let count = usize::try_from(count).unwrap() * case.weight;
+        let wanted = number("PLANBOX_SCHEDULES").unwrap_or(SAMPLED);
+        let count = usize::try_from(wanted).unwrap() * case.weight;
         let sampled = SAMPLING.iter().map(|strategy| (*strategy, count));
-        let whole = Strategy::exhaustive(case).map(|strategy| (strategy, count * 30));
+        let mut whole = Vec::new();
+        if let Depth::Preemptions(most) = case.depth {
+            whole.push((Strategy::Exhaustive(most), EXHAUSTIVE_MAX));
+            if wanted > SAMPLED {
+                whole.push((Strategy::Deeper(most + 1), count * 30));
+            }
+        }
         let bodies = sampled.chain(whole).map(|way| Task {
             case,
             control: None,
@@ -264,6 +281,11 @@ mod real {
                     (nothing, why.to_owned())
                 }
             }
+        }
+
+        /// Nothing is searched here.
+        pub(super) fn is_cut_short(self, _explored: &Explored) -> bool {
+            false
         }
 
         /// Why it is not run, if it is not.

@@ -14,7 +14,7 @@ const MEANWHILE: Stop = stop("journal.begun", "comes");
 pub(crate) const CASES: &[Case] = &[
     Case::light(
         "journal: three callers",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || callers(None),
         &[
             Control::new(
@@ -43,7 +43,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "journal: a flush fails, and nothing of it is there",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || upset(Upset::LosesAt(2), None),
         &[Control::new(
             "the poison",
@@ -53,7 +53,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "journal: a flush fails, and all of it is there",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || upset(Upset::SilentAt(2), None),
         &[Control::new(
             "the poison",
@@ -63,7 +63,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "journal: a write panics",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || upset(Upset::PanicsAt(1), None),
         &[Control::new(
             "the hand-over after a panic",
@@ -74,7 +74,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "journal: writes, and it is closed",
-        Depth::Preemptions(3),
+        Depth::Preemptions(1),
         || closed(None),
         &[Control::new(
             "the wait for whoever writes",

@@ -18,7 +18,7 @@ pub(super) type Committed = Result<Receipt, CommitError>;
 pub(crate) const CASES: &[Case] = &[
     Case::heavy(
         "commit, commit",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || commits(2, 1, Without::Nothing),
         &[
             no_plan_lock(|| commits(2, 1, Without::PlanLock)),
@@ -47,7 +47,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::heavy(
         "commit, commit; two sandboxes",
-        Depth::No,
+        Depth::Preemptions(0),
         || commits(2, 2, Without::Nothing),
         &[no_plan_lock(|| commits(2, 2, Without::PlanLock))],
     ),
@@ -66,7 +66,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::heavy(
         "commit, open",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || against_open(Without::Nothing),
         &[
             no_plan_lock(|| against_open(Without::PlanLock)),
@@ -75,19 +75,19 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::heavy(
         "commit, rollback",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || against_rollback(Without::Nothing),
         &[no_plan_lock(|| against_rollback(Without::PlanLock))],
     ),
     Case::heavy(
         "commit, gc",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || against_gc(Without::Nothing),
         &[no_plan_lock(|| against_gc(Without::PlanLock))],
     ),
     Case::heavy(
         "commit, commit that gives up",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || impatient(LockWait::For(Duration::from_millis(1)), Without::Nothing),
         &[no_plan_lock(|| {
             impatient(LockWait::For(Duration::from_millis(1)), Without::PlanLock)
@@ -95,13 +95,13 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::heavy(
         "commit, try",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || impatient(LockWait::Try, Without::Nothing),
         &[no_plan_lock(|| impatient(LockWait::Try, Without::PlanLock))],
     ),
     Case::heavy(
         "commit, status",
-        Depth::Preemptions(2),
+        Depth::Preemptions(0),
         || against_status(Without::Nothing),
         &[Control::new(
             "the decision",

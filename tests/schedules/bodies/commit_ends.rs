@@ -15,25 +15,25 @@ use std::sync::{Arc, Mutex};
 pub(crate) const CASES: &[Case] = &[
     Case::heavy(
         "commit, commit; a participant panics once",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || faulty("prepare", true, Without::Nothing),
         &[no_plan_lock(|| faulty("prepare", true, Without::PlanLock))],
     ),
     Case::heavy(
         "commit, commit; an apply fails once",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || faulty("apply", false, Without::Nothing),
         &[no_plan_lock(|| faulty("apply", false, Without::PlanLock))],
     ),
     Case::heavy(
         "commit, commit, the handle is dropped",
-        Depth::No,
+        Depth::Preemptions(1),
         || dropped(Without::Nothing),
         &[no_plan_lock(|| dropped(Without::PlanLock))],
     ),
     Case::heavy(
         "commit, commit with a lease that was lost",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || superseded(Without::Nothing),
         &[Control::new(
             "the fence",

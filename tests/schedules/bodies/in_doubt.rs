@@ -15,7 +15,7 @@ const TOGETHER: &[Stop] = &[stop("in doubt", ""), stop("take_back", "take_back")
 pub(crate) const CASES: &[Case] = &[
     Case::heavy(
         "a take-back fails; recover, recover",
-        Depth::Preemptions(2),
+        Depth::No,
         || recovers(Without::Nothing),
         &[
             Control::new("the plan lock", || recovers(Without::PlanLock), UNLOCKED).stops(TOGETHER),
@@ -28,7 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::heavy(
         "a take-back fails; recover, commit",
-        Depth::Preemptions(2),
+        Depth::No,
         || recovers_and_commits(Without::Nothing),
         &[Control::new(
             "the plan lock",

@@ -65,7 +65,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "jobs: retry, a zombie that writes",
-        Depth::Preemptions(3),
+        Depth::Preemptions(2),
         || jobs_ends::zombie(None),
         &[two_steps(|| jobs_ends::zombie(EARLY), &["zombie"])
             .stops(&[stop("ready", ""), stop("jobs.work", "retried")])],

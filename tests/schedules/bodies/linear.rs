@@ -101,7 +101,7 @@ const fn unlocked(body: fn() -> Verdict) -> Control {
 pub(crate) const CASES: &[Case] = &[
     Case::heavy(
         "history: commit, status; open, commit",
-        Depth::Preemptions(1),
+        Depth::Preemptions(0),
         || history(COMMIT_OPEN, Without::Nothing),
         &[unlocked(|| history(COMMIT_OPEN, Without::PlanLock))],
     ),

@@ -48,7 +48,7 @@ impl SequentialSpec for Plain {
 
 pub(crate) const CASES: &[Case] = &[Case::light(
     "history: the register",
-    Depth::Preemptions(2),
+    Depth::Preemptions(3),
     || history(false),
     &[Control::new(
         "the comparison",

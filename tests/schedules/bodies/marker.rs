@@ -20,7 +20,7 @@ enum Once {
 pub(crate) const CASES: &[Case] = &[
     Case::heavy(
         "commit, commit, with a marker",
-        Depth::Preemptions(1),
+        Depth::No,
         || marked(Once::Commits, Without::Nothing),
         &[
             Control::new(
@@ -37,7 +37,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::heavy(
         "commit, commit, with a marker that refuses once",
-        Depth::Preemptions(1),
+        Depth::No,
         || marked(Once::Refuses, Without::Nothing),
         &[Control::new(
             "the marker before the others",
@@ -47,7 +47,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::heavy(
         "commit, commit, with a marker whose answer is lost",
-        Depth::Preemptions(1),
+        Depth::No,
         || marked(Once::LosesItsAnswer, Without::Nothing),
         &[Control::new(
             "the question after a lost answer",

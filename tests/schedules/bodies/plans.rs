@@ -21,7 +21,7 @@ const BOTH_VOTED: &[Stop] = &[
 pub(crate) const CASES: &[Case] = &[
     Case::heavy(
         "open, open",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || opens(Without::Nothing),
         &[
             no_plan_lock(|| opens(Without::PlanLock)),
@@ -30,7 +30,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::heavy(
         "a slow plan, a quick plan",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || slow_and_quick("quick"),
         &[Control::new(
             "a lock for each plan (both commit one plan)",
@@ -40,7 +40,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::heavy(
         "two plans, one value",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || two_plans(true, Without::Nothing),
         &[
             Control::new(
@@ -62,7 +62,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::heavy(
         "commit, commit, two listeners",
-        Depth::No,
+        Depth::Preemptions(1),
         || listened(Without::Nothing),
         &[Control::new(
             "the plan lock",

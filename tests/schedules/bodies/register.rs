@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) const CASES: &[Case] = &[
     Case::light(
         "register: two writers, a reader",
-        Depth::Preemptions(3),
+        Depth::Preemptions(2),
         || readers(&VersionRegister::new("v0", 0)),
         &[
             Control::new(
@@ -42,7 +42,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::heavy(
         "register: a plan, and somebody without a plan",
-        Depth::Preemptions(2),
+        Depth::Preemptions(1),
         || against_a_plan(true, None),
         &[
             Control::new(

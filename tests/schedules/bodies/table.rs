@@ -25,7 +25,7 @@ const TOGETHER: Stop = stop("inside", "inside");
 pub(crate) const CASES: &[Case] = &[
     Case::light(
         "lock table: two threads, two locks each",
-        Depth::Preemptions(4),
+        Depth::Preemptions(3),
         || users(TWO_BY_TWO, None),
         &[
             Control::new(
@@ -61,7 +61,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "lock table: one of two gives up",
-        Depth::Preemptions(4),
+        Depth::Preemptions(3),
         || users(TWO_GIVE_UP, None),
         &[Control::new(
             "the way out of the queue",
@@ -72,7 +72,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "lock table: tries and waits",
-        Depth::Preemptions(4),
+        Depth::Preemptions(3),
         || users(TWO_TRY, None),
         &[Control::new(
             "the look at whose entry it is",
@@ -83,7 +83,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "lock table: three threads",
-        Depth::No,
+        Depth::Preemptions(1),
         || users(THREE, None),
         &[
             Control::new(
@@ -113,7 +113,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "lock table: a handle, a look-up, a question",
-        Depth::Preemptions(4),
+        Depth::Preemptions(3),
         || handles(None),
         &[Control::new(
             "the removal",
@@ -123,7 +123,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "lock table: the order of the queue",
-        Depth::Preemptions(4),
+        Depth::Preemptions(3),
         || queue(None),
         &[
             Control::new(
@@ -141,7 +141,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "lock table: one that comes back at once",
-        Depth::Preemptions(4),
+        Depth::Preemptions(3),
         || comes_back(None),
         &[Control::new(
             "the hand-over",
@@ -151,7 +151,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::light(
         "lock table: two keys, two threads",
-        Depth::Preemptions(4),
+        Depth::Preemptions(3),
         || keys(false),
         &[Control::new(
             "the order of keys",
