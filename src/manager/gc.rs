@@ -77,6 +77,9 @@ impl SandboxManager {
         if !options.dry_run {
             report.lease_files = self.sweep_leases()?;
             self.sweep_jobs()?;
+            for plan in self.inner.registry.plans() {
+                self.let_go_of_ended(&plan);
+            }
         }
         Ok(report)
     }

@@ -303,7 +303,13 @@ impl SandboxManager {
     }
 
     fn checkout(&self, slot: &KeyHandle<PlanId>, taking: Taking) -> Result<Checkout, PlanFault> {
-        let mut locked = Locked::take(self.services(), slot, taking)?;
+        let mut locked = match Locked::take(self.services(), slot, taking) {
+            Err(unknown @ PlanFault::Unknown { .. }) => {
+                self.let_go_of_ended(slot.key());
+                return Err(unknown);
+            }
+            taken => taken?,
+        };
         if let Some(body) = self.inner.registry.check_out(&locked) {
             locked.check_in_body(body);
         }
@@ -311,6 +317,24 @@ impl SandboxManager {
             manager: self.clone(),
             locked: Some(locked),
         })
+    }
+
+    /// Lets go of what is kept here of `plan`, if somebody else has ended it.
+    fn let_go_of_ended(&self, plan: &PlanId) {
+        let registry = &self.inner.registry;
+        let Some(life) = registry.certain_life(plan) else {
+            return;
+        };
+        // Asked after the look at the registry: no life comes back, so what is over now stays so.
+        let Ok(now) = self.services().journal.plan(plan) else {
+            return;
+        };
+        let over = now.is_none_or(|now| {
+            now.generation > life || (now.generation == life && now.state.is_terminal())
+        });
+        if over {
+            drop(registry.let_go(plan, life));
+        }
     }
 
     fn existing(
@@ -402,6 +426,7 @@ impl SandboxManager {
         if record.is_none_or(|record| record.state != PlanState::Done) {
             return Ok(None);
         }
+        self.let_go_of_ended(plan);
         match self.receipt(plan) {
             Ok(receipt) => Ok(receipt),
             Err(StatusError::Plan(fault)) => Err(fault),

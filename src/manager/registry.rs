@@ -76,6 +76,27 @@ impl Registry {
             .is_some_and(|body| body.get_mut().doubtful)
     }
 
+    /// The life of `plan` whose sandboxes are here, unless its last taking ended in doubt.
+    pub(super) fn certain_life(&self, plan: &PlanId) -> Option<u64> {
+        let mut plans = self.plans.write();
+        let body = plans.get_mut(plan)?.get_mut();
+        (!body.doubtful).then_some(body.generation)
+    }
+
+    /// Moves the body of that life of `plan` out, which is over: nobody needs the plan lock for it.
+    pub(super) fn let_go(&self, plan: &PlanId, life: u64) -> Option<Body> {
+        let mut plans = self.plans.write();
+        if plans.get_mut(plan)?.get_mut().generation != life {
+            return None;
+        }
+        plans.remove(plan).map(Mutex::into_inner)
+    }
+
+    /// The plans that have live sandboxes here.
+    pub(super) fn plans(&self) -> Vec<PlanId> {
+        self.plans.read().keys().cloned().collect()
+    }
+
     /// How many plans have live sandboxes here.
     pub(super) fn len(&self) -> usize {
         self.plans.read().len()

@@ -243,6 +243,10 @@ mod tests {
         let error = places.remove(&place).expect_err("a file is in the way");
         assert!(error.to_string().contains("could not remove"), "{error}");
         assert!(places.make(&place).is_err());
+        let below_a_file = Places::new(places.plan_dir(&plan), "store".to_owned());
+        let error = below_a_file.remove_plan(&plan, 1);
+        let error = error.expect_err("it is no directory");
+        assert!(error.to_string().contains("could not remove"), "{error}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Scope {
         if words == ["short"] {
             return Self {
                 modules: vec!["lock"],
-                globs: ["src/lock/gate.rs", "src/lock/table/**"]
+                globs: ["src/lock/gate/**", "src/lock/table/**"]
                     .map(String::from)
                     .to_vec(),
                 units_only: true,

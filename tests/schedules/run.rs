@@ -103,7 +103,7 @@ fn judge(task: Task, explored: &Explored, remark: &str) -> (bool, String) {
         return (true, why.to_owned());
     }
     match (task.control, &explored.wrong) {
-        (None, None) => (!task.way.is_cut_short(explored), remark.to_owned()),
+        (None, None) => (true, remark.to_owned()),
         (None, Some(wrong)) => (false, format!("{}: {}", wrong.kind, wrong.text)),
         (Some(_), None) => (false, "the control passed".to_owned()),
         (Some(control), Some(wrong)) if control.kinds.contains(&wrong.kind) => {
@@ -124,7 +124,7 @@ use real::{Way, install_reports, replayed, tasks, workers};
 #[cfg(shuttle)]
 mod explored {
     use super::{Task, number};
-    use crate::case::{Case, Depth, Explored, Verdict};
+    use crate::case::{Case, Depth, Explored, Verdict, Wrong};
     pub(super) use crate::explore::install_reports;
     use crate::explore::{SAMPLING, Strategy, explore, hunt, replay};
     use std::fmt;
@@ -158,18 +158,19 @@ mod explored {
                 let (explored, hunter) = hunt(body, CONTROL_MAX, seed);
                 return (explored, format!(" by {hunter}"));
             };
-            let explored = explore(body, strategy, (schedules, seed), false);
+            let mut explored = explore(body, strategy, (schedules, seed), false);
+            if matches!(strategy, Strategy::Exhaustive(_)) && !explored.exhausted {
+                explored.wrong.get_or_insert_with(|| Wrong {
+                    kind: "cut short",
+                    text: "there are more schedules than a search may have".to_owned(),
+                });
+            }
             let reach = match strategy {
                 Strategy::Exhaustive(_) | Strategy::Deeper(_) if explored.exhausted => "exhausted",
                 Strategy::Exhaustive(_) | Strategy::Deeper(_) => "stopped at the cap",
                 _ => "",
             };
             (explored, reach.to_owned())
-        }
-
-        /// A search that has to come to its end has not.
-        pub(super) fn is_cut_short(self, explored: &Explored) -> bool {
-            matches!(self.0, Some((Strategy::Exhaustive(_), _))) && !explored.exhausted
         }
 
         /// Everything is run here.
@@ -281,11 +282,6 @@ mod real {
                     (nothing, why.to_owned())
                 }
             }
-        }
-
-        /// Nothing is searched here.
-        pub(super) fn is_cut_short(self, _explored: &Explored) -> bool {
-            false
         }
 
         /// Why it is not run, if it is not.
