@@ -138,23 +138,16 @@ fn remove_lives(base: &fs::Dir, name: &OsStr, life: u64) -> io::Result<()> {
     if found.kind != fs::FileKind::Directory {
         return base.remove_file(name);
     }
-    if found.mode & 0o700 != 0o700 {
-        base.set_mode_at(name, 0o700)?;
-    }
+    // Somebody may have taken its permissions away.
+    base.set_mode_at(name, 0o700)?;
     let dir = base.child(name)?;
-    let mut later = false;
     for (name, _) in dir.entries()?.iter() {
-        if life_of(name) > Some(life) {
-            later = true;
-        } else {
+        if life_of(name) <= Some(life) {
             fs::remove_tree(&dir, name, &mut |_| Ok(()))?;
         }
     }
-    if later {
-        return Ok(());
-    }
     match base.remove_dir(name) {
-        // A later life has just begun.
+        // A later life is there.
         Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
         other => other,
     }
@@ -194,6 +187,7 @@ mod tests {
     fn what_was_made_is_removed_and_removing_it_again_is_nothing() {
         let home = tempfile::tempdir().expect("a temporary directory");
         let places = Places::new(home.path().join("plans"), "store".to_owned());
+        assert_eq!(places.store(), "store");
         let (plan, name) = names();
         let place = places.fresh((&plan, 1), Epoch(7), &name);
         places.remove(&place).expect("there is nothing");
@@ -243,6 +237,19 @@ mod tests {
         let error = places.remove(&place).expect_err("a file is in the way");
         assert!(error.to_string().contains("could not remove"), "{error}");
         assert!(places.make(&place).is_err());
+        #[cfg(debug_assertions)]
+        {
+            places.remove_plan(&plan, 1).expect("a file is removed");
+            places.make(&place).expect("is made");
+            places.remove(&place).expect("is removed");
+            let faults = fs::faults::Faults::below(home.path()).expect("is there");
+            // The first call is for the permissions.
+            faults.strike(fs::faults::Wrong::Once(5), 2);
+            assert!(places.remove_plan(&plan, 1).is_err());
+            assert!(places.has_plan(&plan));
+            places.remove_plan(&plan, 1).expect("is removed");
+            std::fs::File::create(places.plan_dir(&plan)).expect("is writable");
+        }
         let below_a_file = Places::new(places.plan_dir(&plan), "store".to_owned());
         let error = below_a_file.remove_plan(&plan, 1);
         let error = error.expect_err("it is no directory");
