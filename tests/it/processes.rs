@@ -184,14 +184,14 @@ fn opened_in_one_manager_looked_at_in_a_second_committed_in_a_third() {
     assert_eq!(std::fs::read(home.path().join("root/a")).unwrap(), b"newer");
 }
 
-/// How many of four plans the manager that opened them keeps: before others have ended three of them, and
+/// How many of five plans the manager that opened them keeps: before others have ended three of them, and
 /// begun one of these anew, and after it has looked again by `look`.
 fn kept_of_ended(look: impl Fn(&SandboxManager)) -> [usize; 2] {
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir(home.path().join("root")).unwrap();
     let first = open(home.path());
     let root = || Directory::at(home.path().join("root"));
-    for name in ["committed", "forgotten", "again", "open"] {
+    for name in ["committed", "forgotten", "again", "open", "open too"] {
         first.open_sandbox(&plan(name), root()).unwrap();
     }
     let before = first.stats().live_plans;
@@ -212,13 +212,13 @@ fn kept_of_ended(look: impl Fn(&SandboxManager)) -> [usize; 2] {
 #[test]
 fn a_manager_keeps_nothing_of_a_plan_that_another_one_has_ended() {
     let swept = kept_of_ended(|first| drop(first.gc(&GcOptions::default()).unwrap()));
-    assert_eq!(swept, [4, 1]);
+    assert_eq!(swept, [5, 2]);
     let asked = kept_of_ended(|first| {
         assert!(first.commit_all(&plan("committed")).unwrap().is_repeat());
         let unknown = first.commit_all(&plan("forgotten")).unwrap_err();
         assert_eq!(unknown.code(), "unknown-plan");
     });
-    assert_eq!(asked, [4, 2]);
+    assert_eq!(asked, [5, 3]);
 }
 
 /// One executor is paused with the plan in its hands; somebody removes the lock files under it, and

@@ -288,6 +288,17 @@ fn spoken(command: &str) -> &str {
     if command == MIXED { "commit" } else { command }
 }
 
+/// The lock of a branch that is in the way, and that its reader is told to remove: the call that was
+/// struck may have been one of git's own, which leaves its locks behind when it is killed.
+fn left_by_git(refused: &Output) -> Option<PathBuf> {
+    let text = String::from_utf8_lossy(&refused.stderr);
+    let told = text
+        .lines()
+        .find(|line| line.contains("may be removed by hand: "))?;
+    let lock = PathBuf::from(told.rsplit_once("by hand: ")?.1);
+    (refused.status.code() == Some(5) && lock.extension()? == "lock").then_some(lock)
+}
+
 /// One run with one call struck. True if it came out new in the end.
 fn strike(command: &str, inject: &str, (old, new): (&Trees, &Trees)) -> Result<bool, String> {
     let bench = Bench::ready(command);
@@ -321,7 +332,11 @@ fn strike(command: &str, inject: &str, (old, new): (&Trees, &Trees)) -> Result<b
     if !honest {
         return Err(format!("exit status {status:?} was not true ({output:?})"));
     }
-    let again = bench.command(&[command, "p"]).output().unwrap();
+    let mut again = bench.command(&[command, "p"]).output().unwrap();
+    if let Some(lock) = left_by_git(&again) {
+        fs::remove_file(lock).unwrap();
+        again = bench.command(&[command, "p"]).output().unwrap();
+    }
     if !again.status.success() {
         return Err(format!("given again it fails ({again:?})"));
     }
