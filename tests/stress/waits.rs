@@ -36,6 +36,20 @@ const LIMIT: f64 = 1.2;
 /// On a busy machine a measurement may be off; so many in a row are not.
 const ATTEMPTS: usize = 5;
 
+/// The most that the measuring thread may wait for a processor, as a part of its time: beyond that its
+/// figures are those of the machine, whose caches others have.
+const QUIET: f64 = 0.1;
+
+/// What a measurement came to.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    /// p50 beside a slow commit, as a multiple of p50 without one.
+    p50: f64,
+    p99: f64,
+    /// The part of its time that the measuring thread waited for a processor.
+    unserved: f64,
+}
+
 /// Everything of this module.
 pub(crate) fn all() {
     let beside = others_commit(false);
@@ -48,22 +62,29 @@ pub(crate) fn all() {
     let all = settled();
     let best = all
         .iter()
-        .copied()
-        .min_by(|one, other| one.1.total_cmp(&other.1));
-    let (p50, p99) = best.unwrap();
-    let each: Vec<_> = all.iter().map(|(_, p99)| format!("{p99:.2}x")).collect();
+        .min_by(|one, other| one.p99.total_cmp(&other.p99))
+        .unwrap();
+    let each: Vec<_> = all
+        .iter()
+        .map(|one| format!("{:.2}x ({:.0} % unserved)", one.p99, one.unserved * 100.0))
+        .collect();
+    let each = format!("{} measured, p99: {}", all.len(), each.join(", "));
+    let control = measured(true, 1);
     println!(
-        "| wait for a plan lock, beside a slow commit to without: p50, p99; the best of {} \
-         measurements, whose p99 were {} | {p50:.2}x, {p99:.2}x |",
-        each.len(),
-        each.join(", ")
+        "| control: one lock for all plans | {:.0}x, {:.0}x |",
+        control.p50, control.p99
     );
-    let (p50, control) = measured(true, 1);
-    println!("| control: one lock for all plans | {p50:.0}x, {control:.0}x |");
-    assert!(control > LIMIT, "the measurement sees nothing");
+    assert!(control.p99 > LIMIT, "the measurement sees nothing");
+    let what = "wait for a plan lock, beside a slow commit to without: p50, p99";
+    if best.p99 > LIMIT && all.iter().all(|one| one.unserved > QUIET) {
+        println!("| {what}; {each} | NOT MEASURED: the machine is busy |");
+        return;
+    }
+    println!("| {what}; {each} | {:.2}x, {:.2}x |", best.p50, best.p99);
     assert!(
-        p99 <= LIMIT,
-        "p99 beside a slow commit is {p99:.2} of what it is without"
+        best.p99 <= LIMIT,
+        "p99 beside a slow commit is {:.2} of what it is without",
+        best.p99
     );
 }
 
@@ -109,17 +130,25 @@ fn others_commit(one_lock: bool) -> Result<usize, &'static str> {
 }
 
 /// The measured ratios; measured again as long as a busy machine may be to blame. All of them.
-fn settled() -> Vec<(f64, f64)> {
-    let mut all = Vec::new();
-    while all.len() < ATTEMPTS && all.last().is_none_or(|last: &(f64, f64)| last.1 > LIMIT) {
+fn settled() -> Vec<Measured> {
+    let mut all: Vec<Measured> = Vec::new();
+    while all.len() < ATTEMPTS && all.last().is_none_or(|last| last.p99 > LIMIT) {
         all.push(measured(false, ROUNDS));
     }
     all
 }
 
+/// How long this thread has run, and has waited for a processor, in nanoseconds; nothing if the kernel
+/// does not say.
+fn served() -> [f64; 2] {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let mut fields = text.split_whitespace().map(|field| field.parse().unwrap());
+    [(); 2].map(|()| fields.next().unwrap_or_default())
+}
+
 /// The wait for the lock of a quiet manager and of one with a slow commit, taken in turn: the medians of
 /// the ratios of p50 and of p99.
-fn measured(one_lock: bool, rounds: usize) -> (f64, f64) {
+fn measured(one_lock: bool, rounds: usize) -> Measured {
     let [idle, busy] = [(); 2].map(|()| manager(one_lock, LockWait::Block));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -145,10 +174,17 @@ fn measured(one_lock: bool, rounds: usize) -> (f64, f64) {
         wait_began.recv().unwrap();
         // A control waits for whole commits: a few are enough.
         let pairs = if one_lock { 20 } else { PAIRS };
+        let before = served();
         let ratios: Vec<_> = (0..rounds).map(|_| round((&idle, busy), pairs)).collect();
+        let after = served();
         stop.store(true, Ordering::Release);
+        let [ran, waited] = [0, 1].map(|field| after[field] - before[field]);
         let median_of = |one: fn(&(f64, f64)) -> f64| median(ratios.iter().map(one).collect());
-        (median_of(|pair| pair.0), median_of(|pair| pair.1))
+        Measured {
+            p50: median_of(|pair| pair.0),
+            p99: median_of(|pair| pair.1),
+            unserved: waited / (ran + waited).max(1.0),
+        }
     })
 }
 
