@@ -8,6 +8,7 @@
 use super::ops::Op;
 use super::plain::{Expected, Held, Life, Plan, Sandbox};
 use super::thing::{Cast, Run, Thing, ensure};
+use crate::support::home_in_memory;
 use crate::support::scripted::{ScriptedKind, World as Script};
 use planbox::conformance::{Spot, View};
 use planbox::error::OpenSandboxError;
@@ -59,13 +60,7 @@ pub(super) fn wrong<E: Explain>(what: &str, error: &E) -> String {
 impl World {
     /// A world with one real thing of each of `casts`.
     pub(super) fn new(casts: &[&Cast<'_>], plans: usize) -> Run<Self> {
-        let memory = std::path::Path::new("/dev/shm");
-        let home = if memory.is_dir() {
-            tempfile::tempdir_in(memory)
-        } else {
-            tempfile::tempdir()
-        };
-        let home = home.map_err(|error| error.to_string())?;
+        let home = home_in_memory();
         let mut things = Vec::new();
         for cast in casts {
             things.push(Thing::make(cast, home.path())?);

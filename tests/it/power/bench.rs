@@ -1,5 +1,6 @@
 //! One power cut: a plan over two directories, cut, started anew, recovered, compared.
 
+use crate::support::home_in_memory;
 use planbox::faults::{Faults, Loss, Wrong};
 use planbox::{Directory, GcOptions, PlanId, SandboxManager};
 use std::collections::BTreeMap;
@@ -137,13 +138,7 @@ fn work_in(view: &Path) {
 
 impl Bench {
     pub(super) fn new(cut: &Cut) -> Self {
-        let memory = Path::new("/dev/shm");
-        let home = if memory.is_dir() {
-            tempfile::tempdir_in(memory)
-        } else {
-            tempfile::tempdir()
-        };
-        let home = home.unwrap();
+        let home = home_in_memory();
         for side in SIDES {
             for name in ["change", "keep", "sub/gone", "last/file", "kept/file"] {
                 put(&home.path().join(side).join(name), "old");

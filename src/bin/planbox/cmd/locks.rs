@@ -61,12 +61,15 @@ fn check(files: &[PathBuf]) -> Result<Report, Failure> {
     for finding in &findings {
         push_line(&mut text, &clean(&finding.to_string()));
     }
-    let processes = dump.processes;
+    let processes = match dump.processes {
+        1 => "1 process".to_owned(),
+        count => format!("{count} processes"),
+    };
     let found = findings.len();
     push_line(
         &mut text,
         &format!(
-            "{edges} edges and {holds} holds across I/O in {processes} processes: {}",
+            "{edges} edges and {holds} holds across I/O in {processes}: {}",
             match found {
                 0 => "nothing wrong".to_owned(),
                 1 => "1 finding".to_owned(),

@@ -22,6 +22,7 @@ mod ending;
 
 use super::planted::{Planted, is_planted, with_recoveries};
 use super::sequential::{Ask, PLANS, Phase, PlainWorld, THINGS, Told, VALUE};
+use crate::support::home_in_memory;
 use crate::support::scripted::{Scripted, ScriptedKind, World as Script};
 use crate::support::seeds::{self, Dice};
 use planbox::error::{CommitError, OpenSandboxError, RecoverError, RollbackError};
@@ -113,13 +114,7 @@ fn version_in(root: &Path) -> Option<u32> {
 
 impl Stage {
     fn new(mode: Mode, planted: Planted) -> Self {
-        let memory = Path::new("/dev/shm");
-        let home = if memory.is_dir() {
-            tempfile::tempdir_in(memory)
-        } else {
-            tempfile::tempdir()
-        };
-        let home = home.unwrap();
+        let home = home_in_memory();
         for thing in 0..VALUE {
             let root = home.path().join(format!("real-{thing}"));
             fs::create_dir(&root).unwrap();
